@@ -1,0 +1,171 @@
+//! Running a network on a point, in f32 or f64.
+
+use crate::{Activation, Affine, Error, LinearMap, Network, Op};
+
+/// A float in which a network is evaluated.
+pub trait Real:
+    Copy + PartialOrd + std::ops::Add<Output = Self> + std::ops::Mul<Output = Self> + std::ops::Neg<Output = Self>
+{
+    /// Zero.
+    const ZERO: Self;
+    /// The nearest value.
+    fn from_f64(value: f64) -> Self;
+    /// The same value.
+    fn to_f64(self) -> f64;
+    /// The logistic function, by the platform's exponential.
+    fn sigmoid(self) -> Self;
+    /// The hyperbolic tangent.
+    fn tanh(self) -> Self;
+}
+
+macro_rules! real {
+    ($float:ty) => {
+        impl Real for $float {
+            const ZERO: Self = 0.0;
+            fn from_f64(value: f64) -> Self {
+                value as Self
+            }
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            fn sigmoid(self) -> Self {
+                1.0 / (1.0 + (-self).exp())
+            }
+            fn tanh(self) -> Self {
+                <$float>::tanh(self)
+            }
+        }
+    };
+}
+real!(f32);
+real!(f64);
+
+impl Network {
+    /// Evaluates the network at `x` (flat, row-major) and returns its outputs.
+    ///
+    /// Sums run in the order of the coefficients, in the precision of `T`: this is one of the network's rounded executions,
+    /// what a counterexample is confirmed with, and no bound.
+    ///
+    /// # Errors
+    /// When `x` does not have the input's length.
+    pub fn evaluate<T: Real>(&self, x: &[T]) -> Result<Vec<T>, Error> {
+        Ok(self.evaluate_all(x)?.pop().expect("a network has at least its input"))
+    }
+
+    /// Evaluates every node at `x`; the result is in node order.
+    ///
+    /// # Errors
+    /// When `x` does not have the input's length.
+    pub fn evaluate_all<T: Real>(&self, x: &[T]) -> Result<Vec<Vec<T>>, Error> {
+        if x.len() != self.n_inputs() {
+            return Err(Error::format(format!("the network takes {} inputs, got {}", self.n_inputs(), x.len())));
+        }
+        let mut values: Vec<Vec<T>> = Vec::with_capacity(self.nodes().len());
+        for node in self.nodes() {
+            let operand = |i: usize| values[node.inputs[i].0].as_slice();
+            let value = match &node.op {
+                Op::Input => x.to_vec(),
+                Op::Affine(affine) => affine.evaluate(operand(0)),
+                Op::Add => {
+                    let mut sum = operand(0).to_vec();
+                    for i in 1..node.inputs.len() {
+                        sum.iter_mut().zip(operand(i)).for_each(|(s, &v)| *s = *s + v);
+                    }
+                    sum
+                }
+                Op::Activation(activation) => {
+                    operand(0).iter().enumerate().map(|(i, &z)| activation.evaluate(i, z)).collect()
+                }
+                Op::MaxPool(pool) => {
+                    let z = operand(0);
+                    // Written so that NaN wins.
+                    let max = |a: T, b: T| if a >= b || a != a { a } else { b };
+                    (0..pool.n_out())
+                        .map(|o| pool.window(o).map(|i| z[i]).reduce(max).expect("windows are not empty"))
+                        .collect()
+                }
+            };
+            values.push(value);
+        }
+        Ok(values)
+    }
+}
+
+impl Affine {
+    /// `W x + b` in the precision of `T`.
+    pub fn evaluate<T: Real>(&self, x: &[T]) -> Vec<T> {
+        let mut y: Vec<T> = vec![T::ZERO; self.n_out()];
+        match &self.map {
+            LinearMap::Dense(dense) => {
+                for (y, row) in y.iter_mut().zip(dense.weight.chunks_exact(dense.n_in.max(1))) {
+                    *y = row.iter().zip(x).fold(T::ZERO, |sum, (&w, &x)| sum + T::from_f64(w) * x);
+                }
+            }
+            LinearMap::Conv(conv) => {
+                for (o, y) in y.iter_mut().enumerate() {
+                    *y = conv.taps(o).fold(T::ZERO, |sum, (i, w)| sum + T::from_f64(conv.weight[w]) * x[i]);
+                }
+            }
+            LinearMap::Sparse(sparse) => {
+                for (y, ends) in y.iter_mut().zip(sparse.offsets.windows(2)) {
+                    let row = ends[0] as usize..ends[1] as usize;
+                    *y =
+                        row.fold(T::ZERO, |sum, e| sum + T::from_f64(sparse.values[e]) * x[sparse.columns[e] as usize]);
+                }
+            }
+        }
+        y.iter_mut().zip(&self.bias).for_each(|(y, &b)| *y = *y + T::from_f64(b));
+        y
+    }
+}
+
+impl crate::Conv {
+    /// The (input index, weight index) pairs that output `o` reads, padding left out.
+    pub fn taps(&self, o: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let area = self.out_height * self.out_width;
+        let (channel, y, x) = (o / area, o % area / self.out_width, o % self.out_width);
+        let per_group = self.in_channels / self.groups;
+        let first = channel / (self.out_channels / self.groups) * per_group;
+        let [kh, kw] = self.kernel;
+        (0..per_group * kh * kw).filter_map(move |tap| {
+            let (c, ky, kx) = (tap / (kh * kw), tap / kw % kh, tap % kw);
+            let row = (y * self.stride[0] + ky * self.dilation[0]).checked_sub(self.pad[0])?;
+            let column = (x * self.stride[1] + kx * self.dilation[1]).checked_sub(self.pad[1])?;
+            (row < self.in_height && column < self.in_width).then_some((
+                ((first + c) * self.in_height + row) * self.in_width + column,
+                channel * per_group * kh * kw + tap,
+            ))
+        })
+    }
+}
+
+impl Activation {
+    /// The function's value at `z`, for element `i` of its node.
+    pub fn evaluate<T: Real>(&self, i: usize, z: T) -> T {
+        match self {
+            Self::Relu => {
+                // Written so that NaN passes through.
+                if z <= T::ZERO { T::ZERO } else { z }
+            }
+            Self::LeakyRelu(slopes) => {
+                if z >= T::ZERO {
+                    z
+                } else {
+                    T::from_f64(if slopes.len() == 1 { slopes[0] } else { slopes[i] }) * z
+                }
+            }
+            Self::Clip { lower, upper } => {
+                let (lower, upper) = (T::from_f64(*lower), T::from_f64(*upper));
+                if z < lower {
+                    lower
+                } else if z > upper {
+                    upper
+                } else {
+                    z
+                }
+            }
+            Self::Sigmoid => z.sigmoid(),
+            Self::Tanh => z.tanh(),
+        }
+    }
+}

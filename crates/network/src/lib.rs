@@ -1,0 +1,18 @@
+//! The network, the region and the question as plain values, and the formats that carry them.
+//!
+//! A [`Network`] is an immutable graph of affine maps, additions, activations and max-pools. Every importer lowers to that
+//! closed set ([`Op`]), so that whoever bounds, attacks or certifies a network has five cases to think about.
+
+mod error;
+mod evaluate;
+mod graph;
+mod op;
+mod property;
+mod region;
+
+pub use error::{Error, ErrorKind};
+pub use evaluate::Real;
+pub use graph::{Network, NetworkBuilder, Node, NodeId};
+pub use op::{Activation, Affine, Conv, Dense, LinearMap, MaxPool, Op, Sparse, WeightError};
+pub use property::{Disjunct, HalfSpace, Property};
+pub use region::BoxRegion;
