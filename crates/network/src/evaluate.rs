@@ -94,28 +94,29 @@ impl Network {
 impl Affine {
     /// `W x + b` in the precision of `T`.
     pub fn evaluate<T: Real>(&self, x: &[T]) -> Vec<T> {
-        let mut y: Vec<T> = vec![T::ZERO; self.n_out()];
-        match &self.map {
-            LinearMap::Dense(dense) => {
-                for (y, row) in y.iter_mut().zip(dense.weight.chunks_exact(dense.n_in.max(1))) {
-                    *y = row.iter().zip(x).fold(T::ZERO, |sum, (&w, &x)| sum + T::from_f64(w) * x);
-                }
-            }
-            LinearMap::Conv(conv) => {
-                for (o, y) in y.iter_mut().enumerate() {
-                    *y = conv.taps(o).fold(T::ZERO, |sum, (i, w)| sum + T::from_f64(conv.weight[w]) * x[i]);
-                }
-            }
-            LinearMap::Sparse(sparse) => {
-                for (y, ends) in y.iter_mut().zip(sparse.offsets.windows(2)) {
-                    let row = ends[0] as usize..ends[1] as usize;
-                    *y =
-                        row.fold(T::ZERO, |sum, e| sum + T::from_f64(sparse.values[e]) * x[sparse.columns[e] as usize]);
-                }
-            }
-        }
+        let mut y = self.map.apply(x, self.n_out(), T::from_f64);
         y.iter_mut().zip(&self.bias).for_each(|(y, &b)| *y = *y + T::from_f64(b));
         y
+    }
+}
+
+impl LinearMap {
+    /// `g(W) x` with `g` applied to each coefficient: `T::from_f64` gives the map itself, `|w| T::from_f64(w.abs())` gives `|W| x`.
+    pub fn apply<T: Real>(&self, x: &[T], n_out: usize, g: impl Fn(f64) -> T) -> Vec<T> {
+        let dot = |sum: T, (w, x): (f64, T)| sum + g(w) * x;
+        match self {
+            Self::Dense(dense) => (0..n_out)
+                .map(|k| &dense.weight[k * dense.n_in..(k + 1) * dense.n_in])
+                .map(|row| row.iter().copied().zip(x.iter().copied()).fold(T::ZERO, dot))
+                .collect(),
+            Self::Conv(conv) => {
+                (0..n_out).map(|o| conv.taps(o).map(|(i, w)| (conv.weight[w], x[i])).fold(T::ZERO, dot)).collect()
+            }
+            Self::Sparse(sparse) => (0..n_out)
+                .map(|k| sparse.offsets[k] as usize..sparse.offsets[k + 1] as usize)
+                .map(|row| row.map(|e| (sparse.values[e], x[sparse.columns[e] as usize])).fold(T::ZERO, dot))
+                .collect(),
+        }
     }
 }
 

@@ -3,12 +3,20 @@
 //! A [`Network`] is an immutable graph of affine maps, additions, activations and max-pools. Every importer lowers to that
 //! closed set ([`Op`]), so that whoever bounds, attacks or certifies a network has five cases to think about.
 
+mod decimal;
 mod error;
 mod evaluate;
 mod graph;
+pub mod instances;
+mod natural;
+pub mod nnet;
+pub mod onnx;
 mod op;
 mod property;
 mod region;
+mod rounding;
+mod text;
+pub mod vnnlib;
 
 pub use error::{Error, ErrorKind};
 pub use evaluate::Real;

@@ -1,0 +1,184 @@
+use std::num::NonZeroU64;
+use std::sync::{Mutex, PoisonError};
+
+use super::faults::Faults;
+use crate::error::Error;
+
+/// The shaders as `build.rs` expanded and checked them, and the proof that Rust and WGSL agree on every struct.
+#[allow(clippy::too_long_first_doc_paragraph)]
+pub mod shaders {
+    include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
+}
+
+macro_rules! kernels {
+    ($($kernel:ident $label:literal $source:ident $entry:literal;)*) => {
+        /// A compute kernel: a shader and one of its entry points.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Kernel { $($kernel),* }
+
+        impl Kernel {
+            /// Every kernel.
+            pub const ALL: &[Self] = &[$(Self::$kernel),*];
+
+            /// The kernel's stem.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$kernel => $label),* }
+            }
+
+            const fn source(self) -> &'static str {
+                match self { $(Self::$kernel => shaders::$source),* }
+            }
+
+            const fn entry(self) -> &'static str {
+                match self { $(Self::$kernel => $entry),* }
+            }
+        }
+    };
+}
+
+kernels! {
+    LoadInputs "load_inputs" LOAD_INPUTS "main";
+    IntervalDense "interval_dense" INTERVAL_DENSE "main";
+    IntervalConv "interval_conv" INTERVAL_CONV "main";
+    IntervalSparse "interval_sparse" INTERVAL_SPARSE "main";
+    IntervalAdd "interval_add" INTERVAL_ADD "main";
+    IntervalMaxPool "interval_max_pool" INTERVAL_MAX_POOL "main";
+    Relax "relax" RELAX "main";
+    Select "select" SELECT "main";
+    AssignRows "assign_rows" ASSIGN_ROWS "main";
+    AssignOwners "assign_rows owners" ASSIGN_ROWS "owners";
+    Seed "seed" SEED "main";
+    BackLines "back_lines" BACK_LINES "main";
+    AffineTerms "affine_terms" AFFINE_TERMS "main";
+    BackDense "back_dense" BACK_DENSE "main";
+    BackConv "back_conv" BACK_CONV "main";
+    BackSparse "back_sparse" BACK_SPARSE "main";
+    BackMaxPool "back_max_pool" BACK_MAX_POOL "main";
+    BackMerge "back_merge" BACK_MERGE "main";
+    Concretize "concretize" CONCRETIZE "main";
+    SplitScore "split_score" SPLIT_SCORE "main";
+}
+
+/// Bytes between two entries of a uniform buffer: every device's alignment divides it, every struct fits.
+pub const UNIFORM_STRIDE: usize = 256;
+
+/// The buffers behind the bindings of every kernel, in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Bindings<'a> {
+    pub params: &'a wgpu::Buffer,
+    pub frames: &'a wgpu::Buffer,
+    pub constants: &'a wgpu::Buffer,
+    pub tables: &'a wgpu::Buffer,
+    pub state: &'a wgpu::Buffer,
+    pub marks: &'a wgpu::Buffer,
+    pub coefficients: &'a wgpu::Buffer,
+    pub rows: &'a wgpu::Buffer,
+    pub book: &'a wgpu::Buffer,
+    pub exchange: &'a wgpu::Buffer,
+}
+
+/// The kernels of one device, each compiled when it is first needed.
+pub struct Pipelines {
+    group: wgpu::BindGroupLayout,
+    layout: wgpu::PipelineLayout,
+    compiled: Mutex<Vec<Option<wgpu::ComputePipeline>>>,
+}
+
+impl Pipelines {
+    pub fn new(device: &wgpu::Device) -> Self {
+        let uniform = wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Uniform,
+            has_dynamic_offset: true,
+            min_binding_size: None,
+        };
+        let storage = |read_only| wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        };
+        let types = [
+            uniform,
+            uniform,
+            storage(true),
+            storage(true),
+            storage(false),
+            storage(false),
+            storage(false),
+            storage(false),
+            storage(false),
+            storage(false),
+        ];
+        let entries: Vec<_> = types
+            .into_iter()
+            .enumerate()
+            .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
+                binding: binding as u32,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty,
+                count: None,
+            })
+            .collect();
+        let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some("memory"), entries: &entries };
+        let group = device.create_bind_group_layout(&descriptor);
+        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some("kernel"),
+            bind_group_layouts: &[Some(&group)],
+            immediate_size: 0,
+        });
+        Self { group, layout, compiled: Mutex::new(vec![None; Kernel::ALL.len()]) }
+    }
+
+    /// The compiled kernel.
+    pub fn get(&self, device: &wgpu::Device, faults: &Faults, kernel: Kernel) -> Result<wgpu::ComputePipeline, Error> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = &compiled[kernel as usize] {
+            return Ok(pipeline.clone());
+        }
+        let pipeline = faults.catch(device, || compile(device, Some(&self.layout), kernel.label(), kernel.source(), kernel.entry()))?;
+        compiled[kernel as usize] = Some(pipeline.clone());
+        Ok(pipeline)
+    }
+
+    /// Binds the buffers; parameters and frame are chosen by dynamic offsets.
+    pub fn bind(&self, device: &wgpu::Device, bindings: Bindings) -> wgpu::BindGroup {
+        let Bindings { params, frames, constants, tables, state, marks, coefficients, rows, book, exchange } = bindings;
+        let uniform = |buffer| {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size: NonZeroU64::new(UNIFORM_STRIDE as u64) })
+        };
+        let mut resources = vec![uniform(params), uniform(frames)];
+        let storage = [constants, tables, state, marks, coefficients, rows, book, exchange];
+        resources.extend(storage.map(wgpu::Buffer::as_entire_binding));
+        let entries: Vec<_> = resources
+            .into_iter()
+            .enumerate()
+            .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
+            .collect();
+        device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some("memory"), layout: &self.group, entries: &entries })
+    }
+}
+
+/// Compiles one entry point; without a layout, the one that the shader implies.
+pub fn compile(
+    device: &wgpu::Device,
+    layout: Option<&wgpu::PipelineLayout>,
+    label: &str,
+    source: &str,
+    entry: &str,
+) -> wgpu::ComputePipeline {
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(label),
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(label),
+        layout,
+        module: &module,
+        entry_point: Some(entry),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            // Every kernel writes its workgroup memory before it reads it.
+            zero_initialize_workgroup_memory: false,
+            ..wgpu::PipelineCompilationOptions::default()
+        },
+        cache: None,
+    })
+}

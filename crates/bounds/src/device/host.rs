@@ -1,0 +1,413 @@
+//! Replaying a program on the processor: subdomains, or the row blocks of one subdomain, spread over all cores.
+
+use rayon::prelude::*;
+
+use crate::device::isa::{Isa, Vectorised};
+use crate::kernels::{self, Block, Operand, Row};
+use crate::logistic::Logistic;
+use crate::program::{Backward, Forward, Program, Step, Walk};
+
+/// Most rows that are propagated together: four vectors, what the registers hold.
+const BLOCK_ROWS: usize = 64;
+
+/// Bounds of a batch, as an executor returns them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raw<T> {
+    /// Lower ends, `[batch, n_rows]`; where upper ends are recorded, `n_rows = 2 n_outputs` and the second half holds bounds of
+    /// the negatives.
+    pub lower: Vec<T>,
+    /// What rounding may have cost each, already inside, `[batch, n_rows]`.
+    pub slack: Vec<T>,
+    /// The input along which each subdomain is best split (largest `Σ_rows |A_i| (u_i − l_i)`), if asked for.
+    pub split: Vec<u32>,
+    /// The linear function below each output over its box, without the constant, `[batch, n_rows, n_inputs]`, if asked for.
+    pub coefficients: Vec<T>,
+    /// Rows that were propagated, all subdomains and passes together.
+    pub n_rows: u64,
+    /// Neurons that were undecided after the last bounds, all subdomains together.
+    pub n_unstable: u64,
+}
+
+/// A request: boxes and what to return.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a, T> {
+    /// Lower ends of the inputs, `[batch, n_inputs]`.
+    pub lower: &'a [T],
+    /// Upper ends of the inputs, `[batch, n_inputs]`.
+    pub upper: &'a [T],
+    /// Whether to return where to split.
+    pub wants_split: bool,
+    /// Whether to return the coefficients of every row at the input.
+    pub wants_coefficients: bool,
+}
+
+/// Bounds one batch.
+pub fn bound<T: Logistic>(program: &Program<T>, request: Request<T>) -> Raw<T> {
+    let n = program.n_inputs;
+    let batch = request.lower.len() / n.max(1);
+    // With a subdomain for every core each runs alone; else the blocks of each are spread.
+    let is_wide = batch >= rayon::current_num_threads();
+    let boxes = |b: usize| (&request.lower[b * n..][..n], &request.upper[b * n..][..n]);
+    let outcomes: Vec<Outcome<T>> = if is_wide {
+        let run = |workspace: &mut Workspace<T>, b| workspace.run(program, boxes(b), &request, false);
+        (0..batch).into_par_iter().with_min_len(1).map_init(|| Workspace::new(program), run).collect()
+    } else {
+        let mut workspace = Workspace::new(program);
+        (0..batch).map(|b| workspace.run(program, boxes(b), &request, true)).collect()
+    };
+    let mut raw = Raw::empty();
+    for outcome in outcomes {
+        raw.lower.extend(outcome.lower);
+        raw.slack.extend(outcome.slack);
+        raw.coefficients.extend(outcome.coefficients);
+        if request.wants_split {
+            raw.split.push(outcome.split);
+        }
+        raw.n_rows += outcome.n_rows;
+        raw.n_unstable += outcome.n_unstable;
+    }
+    raw
+}
+
+/// The state of one subdomain after a run: for tests, and for whoever wants intermediate bounds.
+pub fn state<T: Logistic>(program: &Program<T>, lower: &[T], upper: &[T]) -> (Vec<T>, Vec<u32>) {
+    let mut workspace = Workspace::new(program);
+    let request = Request { lower, upper, wants_split: false, wants_coefficients: false };
+    workspace.run(program, (lower, upper), &request, true);
+    (workspace.state, workspace.marks)
+}
+
+struct Outcome<T> {
+    lower: Vec<T>,
+    slack: Vec<T>,
+    coefficients: Vec<T>,
+    split: u32,
+    n_rows: u64,
+    n_unstable: u64,
+}
+
+impl<T> Raw<T> {
+    /// Bounds of no subdomain.
+    pub fn empty() -> Self {
+        Self {
+            lower: Vec::new(),
+            slack: Vec::new(),
+            split: Vec::new(),
+            coefficients: Vec::new(),
+            n_rows: 0,
+            n_unstable: 0,
+        }
+    }
+}
+
+impl<T> Outcome<T> {
+    fn empty() -> Self {
+        Self {
+            lower: Vec::new(),
+            slack: Vec::new(),
+            coefficients: Vec::new(),
+            split: 0,
+            n_rows: 0,
+            n_unstable: 0,
+        }
+    }
+}
+
+/// Everything that one subdomain needs, allocated once per worker.
+struct Workspace<T> {
+    isa: Isa,
+    state: Vec<T>,
+    marks: Vec<u32>,
+    /// Per node, the neurons whose value is not constant zero.
+    alive: Vec<Vec<u32>>,
+    operand: Operand<T>,
+    block: Block<T>,
+    rows: Vec<Row>,
+}
+
+impl<T: Logistic> Workspace<T> {
+    fn new(program: &Program<T>) -> Self {
+        Self {
+            isa: Isa::detect(),
+            state: vec![T::ZERO; program.state_stride],
+            marks: vec![0; program.mark_stride],
+            alive: vec![Vec::new(); program.nodes.len()],
+            operand: Operand::new(),
+            block: Block::new(program.n_slots),
+            rows: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, program: &Program<T>, (lower, upper): (&[T], &[T]), request: &Request<T>, spread: bool) -> Outcome<T> {
+        let n = program.n_inputs;
+        self.state[..n].copy_from_slice(lower);
+        self.state[n..2 * n].copy_from_slice(upper);
+        let mut outcome = Outcome::empty();
+        self.list_alive(program, 0);
+        let mut node = 0;
+        for step in &program.steps {
+            match step {
+                Step::Forward(forward) => {
+                    node += 1;
+                    self.isa.run(ForwardStep { program, forward, workspace: ForwardParts::of(self) });
+                    self.list_alive(program, node);
+                }
+                Step::Refine(select, backward) => {
+                    kernels::select(select, &self.state, &mut self.marks);
+                    let list = &self.marks[select.list as usize..];
+                    outcome.n_unstable += u64::from(list[0]);
+                    self.refine(program, backward, select.list as usize, spread);
+                    outcome.n_rows += 2 * u64::from(self.marks[select.list as usize]);
+                }
+                Step::Objective(backward) => {
+                    let rows = objective_rows(backward);
+                    outcome.n_rows += rows.len() as u64;
+                    self.objective(program, backward, &rows, request, spread, &mut outcome);
+                }
+            }
+        }
+        if !matches!(program.steps.last(), Some(Step::Objective(_))) {
+            let (at, n) = program.nodes[program.nodes.len() - 1];
+            outcome.lower = self.state[at..at + n].to_vec();
+            outcome.lower.extend(self.state[at + n..at + 2 * n].iter().map(|&u| -u));
+            outcome.slack = vec![T::ZERO; 2 * n];
+        }
+        outcome
+    }
+
+    fn list_alive(&mut self, program: &Program<T>, node: usize) {
+        let (at, n) = program.nodes[node];
+        let (lower, upper) = (&self.state[at..at + n], &self.state[at + n..at + 2 * n]);
+        let alive = &mut self.alive[node];
+        alive.clear();
+        alive.extend((0..n as u32).filter(|&i| lower[i as usize] != T::ZERO || upper[i as usize] != T::ZERO));
+    }
+
+    /// Bounds both ends of every listed neuron and writes them into the state.
+    fn refine(&mut self, program: &Program<T>, backward: &Backward, list: usize, spread: bool) {
+        let count = self.marks[list] as usize;
+        if count == 0 {
+            return;
+        }
+        // Both ends of a neuron share a block, and blocks are of equal size.
+        let n_blocks = (2 * count).div_ceil(BLOCK_ROWS);
+        let per_block = count.div_ceil(n_blocks);
+        let at = backward.concretize.target as usize;
+        let n = backward.concretize.target_len as usize;
+        let keep = backward.concretize.keep_interval != 0;
+        if spread && n_blocks > 1 {
+            let neurons: Vec<u32> = self.marks[list + 1..list + 1 + count].to_vec();
+            let run = |block: &mut Block<T>, chunk: &[u32]| {
+                let rows = both_ends(chunk);
+                self.walk(program, backward, &rows, block);
+                (rows, block.bias.clone())
+            };
+            let found: Vec<_> =
+                neurons.par_chunks(per_block).map_init(|| Block::new(program.n_slots), run).collect();
+            for (rows, bounds) in found {
+                write_back(&mut self.state, at, n, keep, &rows, &bounds);
+            }
+            return;
+        }
+        let mut block = std::mem::replace(&mut self.block, Block::new(0));
+        let mut rows = std::mem::take(&mut self.rows);
+        let mut found = std::mem::take(&mut self.operand.values);
+        found.clear();
+        // All blocks read the same state: no block may see another's results, whatever the number of cores.
+        for start in (0..count).step_by(per_block) {
+            let chunk = &self.marks[list + 1 + start..list + 1 + count.min(start + per_block)];
+            rows.clear();
+            rows.extend(chunk.iter().map(|&neuron| Row { neuron, is_upper: false }));
+            rows.extend(chunk.iter().map(|&neuron| Row { neuron, is_upper: true }));
+            self.walk(program, backward, &rows, &mut block);
+            let half = chunk.len();
+            found.extend((0..half).map(|r| [block.bias[r], block.bias[half + r], T::ZERO]));
+        }
+        for (place, values) in found.iter().enumerate() {
+            let neuron = self.marks[list + 1 + place];
+            let rows = [Row { neuron, is_upper: false }, Row { neuron, is_upper: true }];
+            write_back(&mut self.state, at, n, keep, &rows, &values[..2]);
+        }
+        self.block = block;
+        self.rows = rows;
+        self.operand.values = found;
+    }
+
+    fn objective(
+        &mut self,
+        program: &Program<T>,
+        backward: &Backward,
+        rows: &[Row],
+        request: &Request<T>,
+        spread: bool,
+        outcome: &mut Outcome<T>,
+    ) {
+        let n = program.n_inputs;
+        let mut scores = vec![T::ZERO; if request.wants_split { n } else { 0 }];
+        let coefficients = &mut outcome.coefficients;
+        let mut collect = |block: &Block<T>, n_rows: usize| {
+            let slot = &block.slots[backward.concretize.slot as usize];
+            let live = &block.live[backward.concretize.slot as usize];
+            if request.wants_coefficients {
+                let first = coefficients.len();
+                coefficients.resize(first + n_rows * n, T::ZERO);
+                for &i in live {
+                    for r in 0..n_rows {
+                        coefficients[first + r * n + i as usize] = slot[i as usize * block.width + r];
+                    }
+                }
+            }
+            if request.wants_split {
+                for &i in live {
+                    let i = i as usize;
+                    let width = self.state[n + i] - self.state[i];
+                    let row = &slot[i * block.width..][..n_rows];
+                    scores[i] += row.iter().fold(T::ZERO, |sum, a| sum + a.magnitude()) * width;
+                }
+            }
+        };
+        let n_blocks = rows.len().div_ceil(BLOCK_ROWS).max(1);
+        let per_block = rows.len().div_ceil(n_blocks).max(1);
+        if spread && n_blocks > 1 {
+            let run = |chunk: &[Row]| {
+                let mut block = Block::new(program.n_slots);
+                self.walk(program, backward, chunk, &mut block);
+                block
+            };
+            let blocks: Vec<_> = rows.par_chunks(per_block).map(run).collect();
+            for (chunk, block) in rows.chunks(per_block).zip(&blocks) {
+                outcome.lower.extend_from_slice(&block.bias[..chunk.len()]);
+                outcome.slack.extend_from_slice(&block.slack[..chunk.len()]);
+                collect(block, chunk.len());
+            }
+        } else {
+            let mut block = std::mem::replace(&mut self.block, Block::new(0));
+            for chunk in rows.chunks(per_block) {
+                self.walk(program, backward, chunk, &mut block);
+                outcome.lower.extend_from_slice(&block.bias[..chunk.len()]);
+                outcome.slack.extend_from_slice(&block.slack[..chunk.len()]);
+                collect(&block, chunk.len());
+            }
+            self.block = block;
+        }
+        let mut best = 0;
+        for (i, &score) in scores.iter().enumerate() {
+            if score > scores[best] {
+                best = i;
+            }
+        }
+        outcome.split = best as u32;
+    }
+
+    fn walk(&self, program: &Program<T>, backward: &Backward, rows: &[Row], block: &mut Block<T>) {
+        block.reset(rows.len(), program.slot_len);
+        let parts = (self.state.as_slice(), self.marks.as_slice(), self.alive.as_slice());
+        self.isa.run(WalkBlock { program, backward, rows, parts, block });
+    }
+}
+
+/// The rows of the result: lower ends of all outputs, then, if recorded, bounds of their negatives.
+fn objective_rows(backward: &Backward) -> Vec<Row> {
+    let outputs = 0..backward.seed.target_len;
+    let mut rows: Vec<Row> = outputs.clone().map(|neuron| Row { neuron, is_upper: false }).collect();
+    if backward.seed.both_ends != 0 {
+        rows.extend(outputs.map(|neuron| Row { neuron, is_upper: true }));
+    }
+    rows
+}
+
+fn both_ends(neurons: &[u32]) -> Vec<Row> {
+    let end = |is_upper: bool| neurons.iter().map(move |&neuron| Row { neuron, is_upper });
+    end(false).chain(end(true)).collect()
+}
+
+/// Stores the bounds of rows into a node's bounds; a bound that is not finite stores nothing.
+fn write_back<T: Logistic>(state: &mut [T], at: usize, n: usize, keep: bool, rows: &[Row], bounds: &[T]) {
+    for (row, &bound) in rows.iter().zip(bounds) {
+        if !bound.is_finite() {
+            continue;
+        }
+        let j = row.neuron as usize;
+        if row.is_upper {
+            let upper = &mut state[at + n + j];
+            *upper = if keep { upper.smaller(-bound) } else { -bound };
+        } else {
+            let lower = &mut state[at + j];
+            *lower = if keep { lower.larger(bound) } else { bound };
+        }
+    }
+}
+
+/// What a forward step needs of a workspace.
+struct ForwardParts<'a, T> {
+    state: &'a mut [T],
+    marks: &'a mut [u32],
+    operand: &'a mut Operand<T>,
+}
+
+impl<'a, T> ForwardParts<'a, T> {
+    fn of(workspace: &'a mut Workspace<T>) -> Self {
+        Self { state: &mut workspace.state, marks: &mut workspace.marks, operand: &mut workspace.operand }
+    }
+}
+
+struct ForwardStep<'a, T> {
+    program: &'a Program<T>,
+    forward: &'a Forward,
+    workspace: ForwardParts<'a, T>,
+}
+
+impl<T: Logistic> Vectorised for ForwardStep<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { program: Program { constants, tables, .. }, forward, workspace } = self;
+        let ForwardParts { state, marks, operand } = workspace;
+        match forward {
+            Forward::Dense(params) => kernels::interval_dense::<T, FMA>(params, constants, state, operand),
+            Forward::Conv(params, shape) => kernels::interval_conv::<T, FMA>(params, shape, constants, state, operand),
+            Forward::Sparse(params) => kernels::interval_sparse::<T, FMA>(params, constants, tables, state, operand),
+            Forward::Add(params) => kernels::interval_add(params, tables, state),
+            Forward::Relax(params) => kernels::relax(params, constants, state),
+            Forward::MaxPool(params, shape) => kernels::interval_max_pool(params, shape, state, marks),
+        }
+    }
+}
+
+struct WalkBlock<'a, T> {
+    program: &'a Program<T>,
+    backward: &'a Backward,
+    rows: &'a [Row],
+    parts: (&'a [T], &'a [u32], &'a [Vec<u32>]),
+    block: &'a mut Block<T>,
+}
+
+impl<T: Logistic> Vectorised for WalkBlock<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { program: Program { constants, tables, .. }, backward, rows, parts, block } = self;
+        let (state, marks, alive) = parts;
+        kernels::seed(&backward.seed, constants, state, rows, block);
+        for walk in &backward.walk {
+            match walk {
+                Walk::Lines(params) => kernels::back_lines::<T, FMA>(params, state, block),
+                Walk::Terms(params) => kernels::affine_terms::<T, FMA>(params, constants, state, block),
+                Walk::Dense(params) => {
+                    kernels::back_dense::<T, FMA>(params, constants, &alive[params.operand as usize], block);
+                }
+                Walk::Conv(params, shape) => {
+                    kernels::back_conv::<T, FMA>(params, shape, constants, &alive[params.operand as usize], block);
+                }
+                Walk::Sparse(params) => {
+                    kernels::back_sparse::<T, FMA>(params, constants, tables, &alive[params.operand as usize], block);
+                }
+                Walk::MaxPool(params, _) => kernels::back_max_pool::<T, FMA>(params, state, marks, block),
+                Walk::Merge(params) => kernels::back_merge::<T, FMA>(params, state, block),
+            }
+        }
+        kernels::concretize::<T, FMA>(&backward.concretize, state, block);
+    }
+}

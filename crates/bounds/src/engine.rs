@@ -1,0 +1,210 @@
+use std::sync::{Arc, OnceLock};
+
+use network::{BoxRegion, Network};
+
+use crate::device::host::{self, Raw, Request};
+use crate::error::{Error, ErrorKind};
+use crate::program::Program;
+use crate::record::{Method, Recipe, record};
+use crate::scalar::Scalar;
+use crate::slack::Arithmetic;
+
+/// Bounds the outputs of one network over any sub-boxes of one region, on one device.
+#[derive(Debug)]
+pub struct BoundEngine {
+    network: Arc<Network>,
+    /// The region, its bounds rounded outward to f32.
+    region: Batch,
+    recipe: Recipe,
+    host: Option<Program<f32>>,
+    /// The same in f64, recorded when first asked for.
+    precise: OnceLock<Result<Program<f64>, ErrorKind>>,
+}
+
+/// Boxes, one after another: `lower` and `upper` are `[batch, n_inputs]`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Batch {
+    /// Lower ends.
+    pub lower: Vec<f32>,
+    /// Upper ends.
+    pub upper: Vec<f32>,
+}
+
+/// Sound bounds of a batch.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Bounds {
+    /// Number of outputs.
+    pub n_outputs: usize,
+    /// Lower ends, `[batch, n_outputs]`; an end that could not be bounded is `−∞`.
+    pub lower: Vec<f64>,
+    /// Upper ends, `[batch, n_outputs]`; empty unless the recipe has both ends.
+    pub upper: Vec<f64>,
+    /// What rounding may have cost each lower end, already inside, `[batch, n_outputs]`.
+    pub lower_slack: Vec<f64>,
+    /// What rounding may have cost each upper end.
+    pub upper_slack: Vec<f64>,
+    /// The input along which each box is best split (largest `Σ |A_i| (u_i − l_i)`), `[batch]`, if asked for.
+    pub split: Vec<u32>,
+    /// Slopes of the linear lower bounds, `[batch, n_outputs, n_inputs]`, if asked for.
+    pub slopes: Vec<f64>,
+    /// Backward rows that were computed.
+    pub n_rows: u64,
+    /// Intermediate neurons that interval bounds left undecided.
+    pub n_unstable: u64,
+}
+
+/// What to return besides bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// Where to split each box.
+    pub split: bool,
+    /// The slopes of the linear lower bounds.
+    pub slopes: bool,
+}
+
+impl BoundEngine {
+    /// Records the bounds of every output of `network` over sub-boxes of `region`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Region`] if the region does not fit the network; [`ErrorKind::Magnitude`] if even f64 could overflow.
+    pub fn new(network: Arc<Network>, region: &BoxRegion, recipe: Recipe) -> Result<Self, Error> {
+        if region.n_inputs() != network.n_inputs() {
+            let problem = format!("the region has {} inputs, the network {}", region.n_inputs(), network.n_inputs());
+            return Err(ErrorKind::Region { subproblem: 0, problem }.into());
+        }
+        let region = Batch::enclosing(&region.lower, &region.upper);
+        if region.lower.iter().chain(&region.upper).any(|value| !value.is_finite()) {
+            let problem = "its bounds are not finite in f32".into();
+            return Err(ErrorKind::Region { subproblem: 0, problem }.into());
+        }
+        let (lower, upper) = region.to_f64();
+        let host = match record(&network, &lower, &upper, recipe, Arithmetic::HOST_F32) {
+            Ok(program) => Some(program),
+            Err(Error { kind: ErrorKind::Magnitude { .. } }) => None,
+            Err(error) => return Err(error),
+        };
+        let engine = Self { network, region, recipe, host, precise: OnceLock::new() };
+        if engine.host.is_none() {
+            engine.precise()?;
+        }
+        Ok(engine)
+    }
+
+    /// The network whose outputs are bounded.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The region, rounded outward to f32.
+    pub fn region(&self) -> &Batch {
+        &self.region
+    }
+
+    /// What is recorded.
+    pub fn recipe(&self) -> Recipe {
+        self.recipe
+    }
+
+    /// Bounds every output over every box of the batch, in f32 (in f64 if f32 could overflow).
+    ///
+    /// Sound in real arithmetic: each value already includes its rounding slack.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Region`] if a box is malformed or leaves the engine's region.
+    pub fn bound(&self, batch: &Batch, wanted: Wanted) -> Result<Bounds, Error> {
+        self.check(batch)?;
+        let Some(program) = &self.host else {
+            let (lower, upper) = batch.to_f64();
+            return self.bound_precisely(&lower, &upper, wanted);
+        };
+        Ok(self.finish(host::bound(program, request(&batch.lower, &batch.upper, wanted))))
+    }
+
+    /// Bounds every output over every box, in f64 on the host: for what f32 leaves undecided only because of its slack.
+    ///
+    /// # Errors
+    /// As [`Self::bound`]; [`ErrorKind::Magnitude`] if even f64 could overflow.
+    pub fn bound_precisely(&self, lower: &[f64], upper: &[f64], wanted: Wanted) -> Result<Bounds, Error> {
+        let program = self.precise()?;
+        check_boxes(&self.region.to_f64(), lower, upper)?;
+        Ok(self.finish(host::bound(program, request(lower, upper, wanted))))
+    }
+
+    fn precise(&self) -> Result<&Program<f64>, Error> {
+        let (lower, upper) = self.region.to_f64();
+        let recorded = self.precise.get_or_init(|| {
+            record(&self.network, &lower, &upper, self.recipe, Arithmetic::HOST_F64).map_err(|error| error.kind)
+        });
+        recorded.as_ref().map_err(|kind| kind.clone().into())
+    }
+
+    fn check(&self, batch: &Batch) -> Result<(), Error> {
+        check_boxes(&(self.region.lower.clone(), self.region.upper.clone()), &batch.lower, &batch.upper)
+    }
+
+    fn finish<T: Scalar>(&self, raw: Raw<T>) -> Bounds {
+        let n = self.network.n_outputs();
+        let n_rows = if self.recipe.both_ends || self.recipe.method == Method::Ibp { 2 * n } else { n };
+        let mut bounds = Bounds { n_outputs: n, n_rows: raw.n_rows, n_unstable: raw.n_unstable, ..Bounds::default() };
+        // A bound that is not finite says nothing.
+        let sound = |value: T| if value.is_finite() { value.to_f64() } else { f64::NEG_INFINITY };
+        for (values, slacks) in raw.lower.chunks_exact(n_rows).zip(raw.slack.chunks_exact(n_rows)) {
+            bounds.lower.extend(values[..n].iter().map(|&value| sound(value)));
+            bounds.lower_slack.extend(slacks[..n].iter().map(|&slack| slack.to_f64()));
+            bounds.upper.extend(values[n..].iter().map(|&value| -sound(value)));
+            bounds.upper_slack.extend(slacks[n..].iter().map(|&slack| slack.to_f64()));
+        }
+        bounds.split = raw.split;
+        let n_inputs = self.network.n_inputs();
+        for rows in raw.coefficients.chunks_exact((n_rows * n_inputs).max(1)) {
+            bounds.slopes.extend(rows[..n * n_inputs].iter().map(|&slope| slope.to_f64()));
+        }
+        bounds
+    }
+}
+
+impl Batch {
+    /// One box, rounded outward.
+    pub fn enclosing(lower: &[f64], upper: &[f64]) -> Self {
+        Self {
+            lower: lower.iter().map(|&value| f32::below(value)).collect(),
+            upper: upper.iter().map(|&value| f32::above(value)).collect(),
+        }
+    }
+
+    /// The same boxes in f64.
+    pub fn to_f64(&self) -> (Vec<f64>, Vec<f64>) {
+        (self.lower.iter().map(|&value| f64::from(value)).collect(), self.upper.iter().map(|&v| f64::from(v)).collect())
+    }
+}
+
+fn request<'a, T>(lower: &'a [T], upper: &'a [T], wanted: Wanted) -> Request<'a, T> {
+    Request { lower, upper, wants_split: wanted.split, wants_coefficients: wanted.slopes }
+}
+
+/// Every box must be well formed and inside the region: the guards against overflow hold there only.
+fn check_boxes<T: PartialOrd + Copy + std::fmt::Debug>(
+    region: &(Vec<T>, Vec<T>),
+    lower: &[T],
+    upper: &[T],
+) -> Result<(), Error> {
+    let n = region.0.len();
+    if lower.len() != upper.len() || !lower.len().is_multiple_of(n) {
+        let problem = format!("{} lower and {} upper ends for boxes of {n} inputs", lower.len(), upper.len());
+        return Err(ErrorKind::Region { subproblem: 0, problem }.into());
+    }
+    for (b, (l, u)) in lower.chunks_exact(n).zip(upper.chunks_exact(n)).enumerate() {
+        for i in 0..n {
+            // Written so that NaN fails.
+            let is_inside = region.0[i] <= l[i] && l[i] <= u[i] && u[i] <= region.1[i];
+            if !is_inside {
+                let problem = format!(
+                    "input {i} is [{:?}, {:?}], outside [{:?}, {:?}]",
+                    l[i], u[i], region.0[i], region.1[i]
+                );
+                return Err(ErrorKind::Region { subproblem: b, problem }.into());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+use crate::kernels::rows::{Block, LANES, lanes_mut};
+use crate::program::BackLines;
+use crate::scalar::Scalar;
+
+/// Replaces an activation's outputs by its lines: `A_j ← A_j · slope`, `bias += Σ A_j · intercept`, `slack += Σ |A_j| error_j`,
+/// with the lower line where `A_j ≥ 0` and the upper line where `A_j < 0`. Neurons that are constant zero leave the live list.
+#[inline(always)]
+pub fn back_lines<T: Scalar, const FMA: bool>(params: &BackLines, state: &[T], block: &mut Block<T>) {
+    let (n, width) = (params.n as usize, block.width);
+    let lines = &state[params.lines as usize..][..5 * n];
+    let slot = &mut block.slots[params.slot as usize][..n * width];
+    let live = &mut block.live[params.slot as usize];
+    // Stable neurons first: they change nothing but the list; what is left needs its lines.
+    block.scratch.clear();
+    let undecided = &mut block.scratch;
+    live.retain(|&j| {
+        let j = j as usize;
+        let (low, low_at, up, up_at, error) = (lines[j], lines[n + j], lines[2 * n + j], lines[3 * n + j], lines[4 * n + j]);
+        if low == T::ZERO && up == T::ZERO && low_at == T::ZERO && up_at == T::ZERO {
+            return false;
+        }
+        if !(low == T::ONE && up == T::ONE && low_at == T::ZERO && up_at == T::ZERO && error == T::ZERO) {
+            undecided.push(j as u32);
+        }
+        true
+    });
+    for vector in (0..width).step_by(LANES) {
+        let mut bias = [T::ZERO; LANES];
+        let mut slack = [T::ZERO; LANES];
+        for &j in undecided.iter() {
+            let j = j as usize;
+            let (low, low_at, up, up_at, error) =
+                (lines[j], lines[n + j], lines[2 * n + j], lines[3 * n + j], lines[4 * n + j]);
+            let a = lanes_mut(slot, j * width + vector);
+            for r in 0..LANES {
+                let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
+                bias[r] = positive.mul_add_if::<FMA>(low_at, negative.mul_add_if::<FMA>(up_at, bias[r]));
+                slack[r] = a[r].magnitude().mul_add_if::<FMA>(error, slack[r]);
+                a[r] = positive * low + negative * up;
+            }
+        }
+        let totals = (lanes_mut(&mut block.bias, vector), lanes_mut(&mut block.slack, vector));
+        for r in 0..LANES {
+            totals.0[r] += bias[r];
+            totals.1[r] += slack[r];
+        }
+    }
+}

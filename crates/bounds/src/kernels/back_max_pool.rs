@@ -1,0 +1,59 @@
+use crate::kernels::back_affine::{put_slots, take_slots};
+use crate::kernels::rows::{Block, LANES, lanes, lanes_mut};
+use crate::program::BackMaxPool;
+use crate::scalar::Scalar;
+
+/// Set in a choice whose input is at least as large as every other input of its window.
+pub const DOMINATES: u32 = 0x8000_0000;
+
+/// Through maxima: where `A_o ≥ 0` (or the chosen input dominates) the chosen input takes the coefficient, else
+/// `bias += A_o · upper_o`; `slack += γ Σ |A_o| max(|l|, |u|)` over the chosen input's bounds and `upper_o`.
+#[inline(always)]
+pub fn back_max_pool<T: Scalar, const FMA: bool>(
+    params: &BackMaxPool,
+    state: &[T],
+    marks: &[u32],
+    block: &mut Block<T>,
+) {
+    let (n_out, n_in, width) = (params.n_out as usize, params.n_in as usize, block.width);
+    let upper = &state[params.bounds as usize + n_out..][..n_out];
+    let source = &state[params.source as usize..][..2 * n_in];
+    let choices = &marks[params.choice as usize..][..n_out];
+    let gamma = T::of(f64::from(params.gamma));
+    let mut slots = take_slots(block, params.from, params.to);
+    let (from, live, to) = &mut slots;
+    let reached = &mut block.live[params.to as usize];
+    reached.clear();
+    reached.extend(live.iter().map(|&o| choices[o as usize] & !DOMINATES));
+    reached.sort_unstable();
+    reached.dedup();
+    for &i in reached.iter() {
+        to[i as usize * width..][..width].fill(T::ZERO);
+    }
+    for vector in (0..width).step_by(LANES) {
+        let mut bias = [T::ZERO; LANES];
+        let mut slack = [T::ZERO; LANES];
+        for &o in live.iter() {
+            let o = o as usize;
+            let (choice, dominates) = ((choices[o] & !DOMINATES) as usize, choices[o] & DOMINATES != 0);
+            let high = source[choice].magnitude().larger(source[n_in + choice].magnitude()).larger(upper[o].magnitude());
+            let error = gamma * high;
+            let a = lanes(from, o * width + vector);
+            let target = lanes_mut(to, choice * width + vector);
+            for r in 0..LANES {
+                slack[r] = a[r].magnitude().mul_add_if::<FMA>(error, slack[r]);
+                if dominates || a[r] >= T::ZERO {
+                    target[r] += a[r];
+                } else {
+                    bias[r] = a[r].mul_add_if::<FMA>(upper[o], bias[r]);
+                }
+            }
+        }
+        let totals = (lanes_mut(&mut block.bias, vector), lanes_mut(&mut block.slack, vector));
+        for r in 0..LANES {
+            totals.0[r] += bias[r];
+            totals.1[r] += slack[r];
+        }
+    }
+    put_slots(block, (params.from, params.to), slots);
+}

@@ -1,0 +1,130 @@
+use crate::program::IntervalAffine;
+use crate::scalar::Scalar;
+
+/// What an interval step reads of its operand: the neurons that are not constant zero, with centre, radius and magnitude.
+#[derive(Debug, Clone)]
+pub struct Operand<T> {
+    /// Neurons, increasing.
+    pub neurons: Vec<u32>,
+    /// `(centre, radius, magnitude)` of each; `[centre − radius, centre + radius]` encloses the bounds.
+    pub values: Vec<[T; 3]>,
+    /// Position of each neuron in the lists, or `u32::MAX`; filled by whoever needs random access.
+    pub places: Vec<u32>,
+    /// `Σ magnitude`.
+    pub norm: T,
+}
+
+impl<T: Scalar> Operand<T> {
+    /// An empty operand.
+    pub fn new() -> Self {
+        Self { neurons: Vec::new(), values: Vec::new(), places: Vec::new(), norm: T::ZERO }
+    }
+
+    /// Reads the bounds of `n` values at `source`.
+    #[inline(always)]
+    pub fn read(&mut self, state: &[T], source: usize, n: usize) {
+        self.neurons.clear();
+        self.values.clear();
+        self.norm = T::ZERO;
+        let half = T::of(0.5);
+        let inflation = T::ONE + T::of(8.0) * T::UNIT;
+        let (lower, upper) = (&state[source..source + n], &state[source + n..source + 2 * n]);
+        for (i, (&l, &u)) in lower.iter().zip(upper).enumerate() {
+            if l == T::ZERO && u == T::ZERO {
+                continue;
+            }
+            let (centre, radius) = if l == u {
+                (l, T::ZERO)
+            } else {
+                let centre = half * l + half * u;
+                (centre, (u - centre).larger(centre - l) * inflation + T::of(1e-37))
+            };
+            let magnitude = l.magnitude().larger(u.magnitude());
+            self.neurons.push(i as u32);
+            self.values.push([centre, radius, magnitude]);
+            self.norm += magnitude;
+        }
+    }
+}
+
+/// Interval bounds through a full matrix.
+#[inline(always)]
+pub fn interval_dense<T: Scalar, const FMA: bool>(
+    params: &IntervalAffine,
+    constants: &[T],
+    state: &mut [T],
+    operand: &mut Operand<T>,
+) {
+    let (n_out, n_in) = (params.n_out as usize, params.n_in as usize);
+    operand.read(state, params.source as usize, n_in);
+    let weight = &constants[params.transposed as usize..][..n_out * n_in];
+    let mut k = 0;
+    while k + 64 <= n_out {
+        outputs::<T, FMA, 64>(params, constants, weight, operand, k, state);
+        k += 64;
+    }
+    while k + 16 <= n_out {
+        outputs::<T, FMA, 16>(params, constants, weight, operand, k, state);
+        k += 16;
+    }
+    if k < n_out && n_out >= 16 {
+        outputs::<T, FMA, 16>(params, constants, weight, operand, n_out - 16, state);
+    } else {
+        for k in k..n_out {
+            outputs::<T, FMA, 1>(params, constants, weight, operand, k, state);
+        }
+    }
+}
+
+/// `K` outputs from `first` on.
+#[inline(always)]
+fn outputs<T: Scalar, const FMA: bool, const K: usize>(
+    params: &IntervalAffine,
+    constants: &[T],
+    weight: &[T],
+    operand: &Operand<T>,
+    first: usize,
+    state: &mut [T],
+) {
+    let n_out = params.n_out as usize;
+    let mut sums = [[T::ZERO; K]; 3];
+    for (&i, &[centre, radius, magnitude]) in operand.neurons.iter().zip(&operand.values) {
+        let w: &[T; K] = weight[i as usize * n_out + first..][..K].try_into().expect("K values");
+        for k in 0..K {
+            let absolute = w[k].magnitude();
+            sums[0][k] = w[k].mul_add_if::<FMA>(centre, sums[0][k]);
+            sums[1][k] = absolute.mul_add_if::<FMA>(radius, sums[1][k]);
+            sums[2][k] = absolute.mul_add_if::<FMA>(magnitude, sums[2][k]);
+        }
+    }
+    for k in 0..K {
+        store(params, constants, state, first + k, [sums[0][k], sums[1][k], sums[2][k]], operand.norm);
+    }
+}
+
+/// Writes bounds and error coefficient of output `k` from `[Σ W m, Σ |W| rad, Σ |W| H]` and `Σ H`.
+#[inline(always)]
+pub fn store<T: Scalar>(
+    params: &IntervalAffine,
+    constants: &[T],
+    state: &mut [T],
+    k: usize,
+    [centre, radius, magnitude]: [T; 3],
+    norm: T,
+) {
+    let bias = constants[params.bias as usize + k];
+    let mut inexact = constants[params.bias_error as usize + k];
+    if params.has_absolute != 0 {
+        inexact += constants[params.absolute as usize + k] * norm;
+    }
+    let inflation = T::ONE + T::of(16.0) * T::UNIT;
+    let of = |value: f32| T::of(f64::from(value));
+    let rounding = of(params.gamma_interval) * (magnitude + bias.magnitude()) + inexact + of(params.underflow);
+    let radius = (radius + rounding) * inflation;
+    let centre = centre + bias;
+    let target = params.target as usize;
+    state[target + k] = centre - radius;
+    state[target + params.n_out as usize + k] = centre + radius;
+    let error = of(params.gamma_column) * magnitude + of(params.gamma_bias) * bias.magnitude() + inexact;
+    state[params.error as usize + k] = error * inflation;
+}

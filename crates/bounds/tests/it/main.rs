@@ -1,0 +1,5 @@
+//! What every bound must satisfy, whoever computes it.
+
+mod golden;
+mod random;
+mod soundness;

@@ -1,0 +1,138 @@
+use std::sync::Arc;
+
+use bounds::{Batch, BoundEngine, Bounds, Method, Recipe, Wanted};
+use network::{Activation, Affine, BoxRegion, Dense, LinearMap, Network, NodeId, Op};
+
+use crate::random::{self, Stream};
+
+const METHODS: [Method; 3] = [Method::Ibp, Method::CrownIbp, Method::Crown];
+
+/// `x ↦ relu(x) + relu(−x)`, from one input.
+fn absolute_value() -> Network {
+    let mut builder = Network::builder(&[1]).unwrap();
+    let dense = |n_out, n_in, weight: &[f64]| {
+        let map = LinearMap::Dense(Dense { n_out, n_in, weight: weight.to_vec() });
+        Op::Affine(Arc::new(Affine::exact(map, vec![0.0; n_out])))
+    };
+    let z = builder.push("z", dense(2, 1, &[1.0, -1.0]), &[NodeId(0)], &[2]).unwrap();
+    let h = builder.push("h", Op::Activation(Activation::Relu), &[z], &[2]).unwrap();
+    let y = builder.push("y", dense(1, 2, &[1.0, 1.0]), &[h], &[1]).unwrap();
+    builder.build(y).unwrap()
+}
+
+fn bound(network: &Network, lower: &[f64], upper: &[f64], recipe: Recipe) -> Bounds {
+    let region = BoxRegion::new(lower.to_vec(), upper.to_vec()).unwrap();
+    let engine = BoundEngine::new(Arc::new(network.clone()), &region, recipe).unwrap();
+    engine.bound(&Batch::enclosing(lower, upper), Wanted::default()).unwrap()
+}
+
+#[test]
+fn absolute_value_on_a_symmetric_interval_has_the_chord_above_and_zero_below() {
+    // Both lines of each relu on [−1, 1] have slope ½ above; below, slope ½ is not above ½, so 0.
+    let recipe = Recipe { both_ends: true, ..Recipe::default() };
+    let bounds = bound(&absolute_value(), &[-1.0], &[1.0], recipe);
+    assert!((-1e-5..=0.0).contains(&bounds.lower[0]), "{}", bounds.lower[0]);
+    assert!((1.0..1.0 + 1e-5).contains(&bounds.upper[0]), "{}", bounds.upper[0]);
+}
+
+#[test]
+fn stable_relu_is_exact() {
+    let recipe = Recipe { both_ends: true, ..Recipe::default() };
+    let bounds = bound(&absolute_value(), &[2.0], &[3.0], recipe);
+    assert!((2.0 - 1e-5..=2.0).contains(&bounds.lower[0]) && (3.0..3.0 + 1e-5).contains(&bounds.upper[0]));
+}
+
+#[test]
+fn empty_batch_has_no_bounds() {
+    let region = BoxRegion::new(vec![-1.0], vec![1.0]).unwrap();
+    let engine = BoundEngine::new(Arc::new(absolute_value()), &region, Recipe::default()).unwrap();
+    let bounds = engine.bound(&Batch::default(), Wanted::default()).unwrap();
+    assert!(bounds.lower.is_empty() && bounds.upper.is_empty());
+}
+
+#[test]
+fn boxes_outside_the_region_are_refused() {
+    let region = BoxRegion::new(vec![-1.0], vec![1.0]).unwrap();
+    let engine = BoundEngine::new(Arc::new(absolute_value()), &region, Recipe::default()).unwrap();
+    for (lower, upper) in [(-2.0, 0.0), (0.0, 2.0), (0.5, 0.25), (f32::NAN, 0.0), (0.0, f32::NAN)] {
+        let batch = Batch { lower: vec![lower], upper: vec![upper] };
+        assert!(engine.bound(&batch, Wanted::default()).is_err(), "[{lower}, {upper}] was accepted");
+    }
+}
+
+#[test]
+fn sampled_outputs_lie_inside_every_methods_bounds() {
+    let n_networks = std::env::var("DIADEM_SOUNDNESS_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(600);
+    for seed in 0..n_networks {
+        let mut stream = Stream(seed);
+        let network = random::network(&mut stream);
+        let (lower, upper) = random::region(&mut stream, network.n_inputs());
+        let region = BoxRegion::new(lower.clone(), upper.clone()).unwrap();
+        let method = METHODS[stream.below(3)];
+        let recipe = Recipe { method, both_ends: true, keep_interval: stream.below(4) > 0, same_slope: stream.below(4) == 0 };
+        let engine = BoundEngine::new(Arc::new(network.clone()), &region, recipe).unwrap();
+        let bounds = engine.bound(&Batch::enclosing(&lower, &upper), Wanted::default()).unwrap();
+        let precise = engine.bound_precisely(&lower, &upper, Wanted::default()).unwrap();
+        for _ in 0..200 {
+            let x = random::point(&mut stream, &lower, &upper);
+            let y: Vec<f64> = network.evaluate(&x).unwrap();
+            for (k, &y) in y.iter().enumerate() {
+                // f64 evaluation errs by about 1e-15 of the magnitudes inside; the f64 bounds are allowed that much.
+                let error = 1e-12 * (1.0 + y.abs());
+                for (name, bounds, error) in [("f32", &bounds, 0.0), ("f64", &precise, error)] {
+                    assert!(
+                        bounds.lower[k] <= y + error && y - error <= bounds.upper[k],
+                        "seed {seed}, {recipe:?}, {name}: output {k} is {y}, bounds [{}, {}]",
+                        bounds.lower[k],
+                        bounds.upper[k],
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn methods_are_ordered_and_close_on_points() {
+    for seed in 0..200 {
+        let mut stream = Stream(seed + 77_000);
+        let network = random::network(&mut stream);
+        let x: Vec<f64> = (0..network.n_inputs()).map(|_| f64::from(stream.within(-1.0, 1.0) as f32)).collect();
+        let y: Vec<f64> = network.evaluate(&x).unwrap();
+        let bounds = bound(&network, &x, &x, Recipe { both_ends: true, ..Recipe::default() });
+        for k in 0..y.len() {
+            let width = bounds.upper[k] - bounds.lower[k];
+            assert!(width < 2e-3 * (1.0 + y[k].abs()), "seed {seed}: a point has bounds of width {width} at {}", y[k]);
+        }
+    }
+}
+
+#[test]
+fn a_batch_is_bounded_as_its_boxes_alone() {
+    for seed in 0..40 {
+        let mut stream = Stream(seed + 5_000);
+        let network = random::network(&mut stream);
+        let (lower, upper) = random::region(&mut stream, network.n_inputs());
+        let region = BoxRegion::new(lower.clone(), upper.clone()).unwrap();
+        let engine = BoundEngine::new(Arc::new(network.clone()), &region, Recipe::default()).unwrap();
+        let mut batch = Batch::default();
+        for _ in 0..9 {
+            for (&l, &u) in lower.iter().zip(&upper) {
+                let (a, b) = (stream.within(l, u.next_up()) as f32, stream.within(l, u.next_up()) as f32);
+                let inside = |v: f32| v.clamp(l as f32, u as f32);
+                batch.lower.push(inside(a.min(b)));
+                batch.upper.push(inside(a.max(b)));
+            }
+        }
+        let wanted = Wanted { split: true, slopes: true };
+        let together = engine.bound(&batch, wanted).unwrap();
+        let n = network.n_inputs();
+        for b in 0..9 {
+            let one = Batch { lower: batch.lower[b * n..][..n].to_vec(), upper: batch.upper[b * n..][..n].to_vec() };
+            let alone = engine.bound(&one, wanted).unwrap();
+            let n_out = network.n_outputs();
+            assert_eq!(alone.lower, together.lower[b * n_out..][..n_out]);
+            assert_eq!(alone.split[0], together.split[b]);
+        }
+    }
+}
