@@ -2,6 +2,9 @@ use std::sync::{Arc, OnceLock};
 
 use network::{BoxRegion, Network};
 
+use crate::device::Device;
+#[cfg(feature = "gpu")]
+use crate::device::gpu::GpuProgram;
 use crate::device::host::{self, Raw, Request};
 use crate::error::{Error, ErrorKind};
 use crate::program::Program;
@@ -16,9 +19,14 @@ pub struct BoundEngine {
     /// The region, its bounds rounded outward to f32.
     region: Batch,
     recipe: Recipe,
-    host: Option<Program<f32>>,
-    /// The same in f64, recorded when first asked for.
+    #[cfg(feature = "gpu")]
+    gpu: Option<GpuProgram>,
+    /// In f32 for the host, recorded when first asked for.
+    host: OnceLock<Result<Program<f32>, ErrorKind>>,
+    /// In f64 for the host, recorded when first asked for.
     precise: OnceLock<Result<Program<f64>, ErrorKind>>,
+    /// Why the device is no longer used.
+    lost: OnceLock<String>,
 }
 
 /// Boxes, one after another: `lower` and `upper` are `[batch, n_inputs]`.
@@ -63,11 +71,13 @@ pub struct Wanted {
 }
 
 impl BoundEngine {
-    /// Records the bounds of every output of `network` over sub-boxes of `region`.
+    /// Records the bounds of every output of `network` over sub-boxes of `region`, for a device.
+    ///
+    /// If the device cannot take the program the host does: [`Self::fallback`] then says why.
     ///
     /// # Errors
     /// [`ErrorKind::Region`] if the region does not fit the network; [`ErrorKind::Magnitude`] if even f64 could overflow.
-    pub fn new(network: Arc<Network>, region: &BoxRegion, recipe: Recipe) -> Result<Self, Error> {
+    pub fn new(device: &Device, network: Arc<Network>, region: &BoxRegion, recipe: Recipe) -> Result<Self, Error> {
         if region.n_inputs() != network.n_inputs() {
             let problem = format!("the region has {} inputs, the network {}", region.n_inputs(), network.n_inputs());
             return Err(ErrorKind::Region { subproblem: 0, problem }.into());
@@ -77,17 +87,45 @@ impl BoundEngine {
             let problem = "its bounds are not finite in f32".into();
             return Err(ErrorKind::Region { subproblem: 0, problem }.into());
         }
-        let (lower, upper) = region.to_f64();
-        let host = match record(&network, &lower, &upper, recipe, Arithmetic::HOST_F32) {
-            Ok(program) => Some(program),
-            Err(Error { kind: ErrorKind::Magnitude { .. } }) => None,
-            Err(error) => return Err(error),
+        let engine = Self {
+            network,
+            region,
+            recipe,
+            #[cfg(feature = "gpu")]
+            gpu: None,
+            host: OnceLock::new(),
+            precise: OnceLock::new(),
+            lost: OnceLock::new(),
         };
-        let engine = Self { network, region, recipe, host, precise: OnceLock::new() };
-        if engine.host.is_none() {
-            engine.precise()?;
+        engine.on(device)
+    }
+
+    #[cfg(feature = "gpu")]
+    fn on(mut self, device: &Device) -> Result<Self, Error> {
+        if let Device::Gpu(gpu) = device {
+            let (lower, upper) = self.region.to_f64();
+            let loaded = record(&self.network, &lower, &upper, self.recipe, Arithmetic::DEVICE_F32)
+                .and_then(|program| gpu.load(&program));
+            match loaded {
+                Ok(program) => self.gpu = Some(program),
+                Err(error) => drop(self.lost.set(error.to_string())),
+            }
         }
-        Ok(engine)
+        self.on_host()
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn on(self, _device: &Device) -> Result<Self, Error> {
+        self.on_host()
+    }
+
+    /// Checks that at least one program can be recorded.
+    fn on_host(self) -> Result<Self, Error> {
+        match self.narrow() {
+            Err(Error { kind: ErrorKind::Magnitude { .. } }) => self.precise().map(|_| ()),
+            other => other.map(|_| ()),
+        }?;
+        Ok(self)
     }
 
     /// The network whose outputs are bounded.
@@ -105,6 +143,11 @@ impl BoundEngine {
         self.recipe
     }
 
+    /// Multiply-adds of one evaluation of the network: what one backward row costs at most.
+    pub fn macs(&self) -> u64 {
+        self.network.macs()
+    }
+
     /// Bounds every output over every box of the batch, in f32 (in f64 if f32 could overflow).
     ///
     /// Sound in real arithmetic: each value already includes its rounding slack.
@@ -113,11 +156,28 @@ impl BoundEngine {
     /// [`ErrorKind::Region`] if a box is malformed or leaves the engine's region.
     pub fn bound(&self, batch: &Batch, wanted: Wanted) -> Result<Bounds, Error> {
         self.check(batch)?;
-        let Some(program) = &self.host else {
-            let (lower, upper) = batch.to_f64();
-            return self.bound_precisely(&lower, &upper, wanted);
-        };
-        Ok(self.finish(host::bound(program, request(&batch.lower, &batch.upper, wanted))))
+        let request = request(&batch.lower, &batch.upper, wanted);
+        #[cfg(feature = "gpu")]
+        if let (Some(program), None, false) = (&self.gpu, self.lost.get(), wanted.slopes) {
+            match program.bound(request) {
+                Ok(raw) => return Ok(self.finish(raw)),
+                // A lost device costs time, never an answer.
+                Err(error) => drop(self.lost.set(error.to_string())),
+            }
+        }
+        match self.narrow() {
+            Ok(program) => Ok(self.finish(host::bound(program, request))),
+            Err(Error { kind: ErrorKind::Magnitude { .. } }) => {
+                let (lower, upper) = batch.to_f64();
+                self.bound_precisely(&lower, &upper, wanted)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why the device that was asked for is not used (any more); the host is used instead.
+    pub fn fallback(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
     }
 
     /// Bounds every output over every box, in f64 on the host: for what f32 leaves undecided only because of its slack.
@@ -128,6 +188,14 @@ impl BoundEngine {
         let program = self.precise()?;
         check_boxes(&self.region.to_f64(), lower, upper)?;
         Ok(self.finish(host::bound(program, request(lower, upper, wanted))))
+    }
+
+    fn narrow(&self) -> Result<&Program<f32>, Error> {
+        let (lower, upper) = self.region.to_f64();
+        let recorded = self.host.get_or_init(|| {
+            record(&self.network, &lower, &upper, self.recipe, Arithmetic::HOST_F32).map_err(|error| error.kind)
+        });
+        recorded.as_ref().map_err(|kind| kind.clone().into())
     }
 
     fn precise(&self) -> Result<&Program<f64>, Error> {

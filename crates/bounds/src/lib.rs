@@ -11,6 +11,7 @@ mod record;
 mod scalar;
 mod slack;
 
+pub use device::{Device, DeviceChoice, DeviceDescription};
 pub use engine::{Batch, BoundEngine, Bounds, Wanted};
 pub use error::{Error, ErrorKind};
 pub use program::Program;

@@ -81,6 +81,19 @@ impl Network {
         self.node(self.output()).len()
     }
 
+    /// Multiply-adds of one evaluation.
+    pub fn macs(&self) -> u64 {
+        let of = |node: &Node| match &node.op {
+            Op::Affine(affine) => match &affine.map {
+                LinearMap::Dense(dense) => dense.weight.len(),
+                LinearMap::Conv(conv) => conv.weight.len() * conv.out_height * conv.out_width,
+                LinearMap::Sparse(sparse) => sparse.values.len(),
+            },
+            _ => 0,
+        };
+        self.nodes.iter().map(|node| of(node) as u64).sum()
+    }
+
     /// A builder that continues this network: its nodes keep their ids, the last one added becomes the output.
     pub fn to_builder(&self) -> NetworkBuilder {
         NetworkBuilder { nodes: self.nodes.clone() }

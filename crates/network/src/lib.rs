@@ -15,6 +15,7 @@ mod op;
 mod property;
 mod region;
 mod rounding;
+mod simplify;
 mod text;
 pub mod vnnlib;
 

@@ -14,7 +14,7 @@ const VNNLIB: [&str; 5] = [
 (assert (or (or (<= Y_0 0) (> Y_0 1)) (<= 2 1) (<= (- (+ Y_0 1 X_0) 0.00000000000000000000000000000000001) 0)))",
     "(assert (<= (+ 1 (* 2 (- 3))) 1e308))(declare-const Y_0 Real)(declare-const X_0 Real)(assert (and (>= 1 X_0) (<= 0 X_0)))",
 ];
-const VNNLIB_TOKENS: [&str; 36] = [
+const VNNLIB_TOKENS: [&str; 46] = [
     "(",
     ")",
     " ",
@@ -45,6 +45,16 @@ const VNNLIB_TOKENS: [&str; 36] = [
     "(assert ",
     "(declare-const ",
     "Real",
+    "1",
+    "0.25",
+    "-1e-3",
+    "2.",
+    "<=",
+    ">=",
+    "or",
+    "and",
+    "+",
+    "*",
     "é",
     "\r",
     "\u{feff}",
@@ -101,7 +111,7 @@ fn mutate(seed: &str, tokens: &[&str], random: &mut Random) -> String {
     for _ in 0..=random.below(1 + n_more) {
         let at = random.below(bytes.len() + 1);
         let end = (at + random.below(12)).min(bytes.len());
-        match random.below(7) {
+        match random.below(12) {
             0 => drop(bytes.drain(at..end)),
             1 => drop(bytes.splice(at..at, tokens[random.below(tokens.len())].bytes())),
             2 => drop(bytes.splice(at..end, tokens[random.below(tokens.len())].bytes())),
@@ -112,7 +122,14 @@ fn mutate(seed: &str, tokens: &[&str], random: &mut Random) -> String {
                 let to = random.below(bytes.len() + 1);
                 drop(bytes.splice(to..to, piece));
             }
-            _ => bytes.truncate(bytes.len() - random.below(bytes.len() / 4 + 1)),
+            6 => bytes.truncate(bytes.len() - random.below(bytes.len() / 4 + 1)),
+            // A whole word, so that the structure often survives.
+            _ => {
+                let is_inside = |byte: &u8| !b" \n\r(),;\"".contains(byte);
+                let start = at - bytes[..at].iter().rev().take_while(|byte| is_inside(byte)).count();
+                let end = at + bytes[at..].iter().take_while(|byte| is_inside(byte)).count();
+                drop(bytes.splice(start..end, tokens[random.below(tokens.len())].trim().bytes()));
+            }
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -121,6 +138,7 @@ fn mutate(seed: &str, tokens: &[&str], random: &mut Random) -> String {
 fn fuzz(seeds: &[&str], tokens: &[&str], n_cases: usize, mut is_read: impl FnMut(&str) -> bool) {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut n_read = 0;
+    assert!(seeds.iter().all(|seed| is_read(seed)));
     for case in 0..n_cases {
         let text = mutate(seeds[case % seeds.len()], tokens, &mut random);
         n_read += usize::from(is_read(&text));

@@ -158,12 +158,12 @@ fn without_half_spaces_every_input_violates() {
 
 #[test]
 fn layout_does_not_matter() {
-    let spread = "\u{feff};; title\r\n( declare-const X_0 Real );x\r(\tdeclare-const\nY_0 ; (\n Real\n)\n\n(assert(and(<= X_0 1)(>=
-        X_0 0)(<=Y_0 2.)))";
-    let spread = spread.trim_start_matches('\u{feff}').replace("(<=Y_0", "(<= Y_0");
+    let spread =
+        ";; title\r\n( declare-const X_0 Real );x\r(\tdeclare-const\nY_0 ; (\n Real\n)\n\n(assert(and(<= X_0 1)(>=
+        X_0 0)(<= Y_0 2.)))";
     let plain =
         "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (<= X_0 1))(assert (>= X_0 0))(assert (<= Y_0 2))";
-    assert_eq!(vnnlib::parse(&spread).unwrap(), vnnlib::parse(plain).unwrap());
+    assert_eq!(vnnlib::parse(spread).unwrap(), vnnlib::parse(plain).unwrap());
 }
 
 #[test]
@@ -400,10 +400,12 @@ fn pair(thousandths: i64) -> [f64; 2] {
     let nearest = thousandths as f64 / 1000.0;
     // Exact: the remainder of a quotient is a float.
     let excess = nearest.mul_add(1000.0, -(thousandths as f64));
-    match excess.total_cmp(&0.0) {
-        std::cmp::Ordering::Less if excess != 0.0 => [nearest, nearest.next_up()],
-        std::cmp::Ordering::Greater => [nearest.next_down(), nearest],
-        _ => [nearest; 2],
+    if excess == 0.0 {
+        [nearest; 2]
+    } else if excess < 0.0 {
+        [nearest, nearest.next_up()]
+    } else {
+        [nearest.next_down(), nearest]
     }
 }
 
@@ -574,7 +576,9 @@ fn meanings() -> impl Strategy<Value = Meaning> {
         (disjuncts, any::<bool>()).prop_map(move |(mut disjuncts, share)| {
             if share {
                 let bounds = disjuncts[0].0.clone();
-                disjuncts.iter_mut().for_each(|disjunct| disjunct.0.clone_from(&bounds));
+                for disjunct in &mut disjuncts {
+                    disjunct.0.clone_from(&bounds);
+                }
             }
             Meaning { n_inputs, n_outputs, disjuncts }
         })

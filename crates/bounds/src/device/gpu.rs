@@ -6,6 +6,7 @@ mod faults;
 mod frame;
 mod kernel;
 mod loaded;
+mod schedule;
 mod self_test;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use adapter::{AdapterChoice, AdapterKind, AdapterSummary};
-pub use loaded::{BatchBounds, GpuProgram};
+pub use loaded::GpuProgram;
 
 use crate::error::{Error, ErrorKind};
 use crate::program::Program;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bounds::{Batch, BoundEngine, Bounds, Method, Recipe, Wanted};
+use bounds::{Batch, BoundEngine, Bounds, Device, Method, Recipe, Wanted};
 use network::{Activation, Affine, BoxRegion, Dense, LinearMap, Network, NodeId, Op};
 
 use crate::random::{self, Stream};
@@ -22,7 +22,7 @@ fn absolute_value() -> Network {
 
 fn bound(network: &Network, lower: &[f64], upper: &[f64], recipe: Recipe) -> Bounds {
     let region = BoxRegion::new(lower.to_vec(), upper.to_vec()).unwrap();
-    let engine = BoundEngine::new(Arc::new(network.clone()), &region, recipe).unwrap();
+    let engine = BoundEngine::new(&Device::Host, Arc::new(network.clone()), &region, recipe).unwrap();
     engine.bound(&Batch::enclosing(lower, upper), Wanted::default()).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn stable_relu_is_exact() {
 #[test]
 fn empty_batch_has_no_bounds() {
     let region = BoxRegion::new(vec![-1.0], vec![1.0]).unwrap();
-    let engine = BoundEngine::new(Arc::new(absolute_value()), &region, Recipe::default()).unwrap();
+    let engine = BoundEngine::new(&Device::Host, Arc::new(absolute_value()), &region, Recipe::default()).unwrap();
     let bounds = engine.bound(&Batch::default(), Wanted::default()).unwrap();
     assert!(bounds.lower.is_empty() && bounds.upper.is_empty());
 }
@@ -53,7 +53,7 @@ fn empty_batch_has_no_bounds() {
 #[test]
 fn boxes_outside_the_region_are_refused() {
     let region = BoxRegion::new(vec![-1.0], vec![1.0]).unwrap();
-    let engine = BoundEngine::new(Arc::new(absolute_value()), &region, Recipe::default()).unwrap();
+    let engine = BoundEngine::new(&Device::Host, Arc::new(absolute_value()), &region, Recipe::default()).unwrap();
     for (lower, upper) in [(-2.0, 0.0), (0.0, 2.0), (0.5, 0.25), (f32::NAN, 0.0), (0.0, f32::NAN)] {
         let batch = Batch { lower: vec![lower], upper: vec![upper] };
         assert!(engine.bound(&batch, Wanted::default()).is_err(), "[{lower}, {upper}] was accepted");
@@ -70,7 +70,7 @@ fn sampled_outputs_lie_inside_every_methods_bounds() {
         let region = BoxRegion::new(lower.clone(), upper.clone()).unwrap();
         let method = METHODS[stream.below(3)];
         let recipe = Recipe { method, both_ends: true, keep_interval: stream.below(4) > 0, same_slope: stream.below(4) == 0 };
-        let engine = BoundEngine::new(Arc::new(network.clone()), &region, recipe).unwrap();
+        let engine = BoundEngine::new(&Device::Host, Arc::new(network.clone()), &region, recipe).unwrap();
         let bounds = engine.bound(&Batch::enclosing(&lower, &upper), Wanted::default()).unwrap();
         let precise = engine.bound_precisely(&lower, &upper, Wanted::default()).unwrap();
         for _ in 0..200 {
@@ -114,7 +114,7 @@ fn a_batch_is_bounded_as_its_boxes_alone() {
         let network = random::network(&mut stream);
         let (lower, upper) = random::region(&mut stream, network.n_inputs());
         let region = BoxRegion::new(lower.clone(), upper.clone()).unwrap();
-        let engine = BoundEngine::new(Arc::new(network.clone()), &region, Recipe::default()).unwrap();
+        let engine = BoundEngine::new(&Device::Host, Arc::new(network.clone()), &region, Recipe::default()).unwrap();
         let mut batch = Batch::default();
         for _ in 0..9 {
             for (&l, &u) in lower.iter().zip(&upper) {

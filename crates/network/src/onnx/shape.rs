@@ -11,7 +11,7 @@ pub(crate) fn n_elements(shape: &[usize]) -> Option<usize> {
 
 /// The row-major strides of a shape; of no meaning when it holds no elements or more than can be counted.
 pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; shape.len()];
+    let mut strides = vec![1usize; shape.len()];
     for axis in (1..shape.len()).rev() {
         strides[axis - 1] = strides[axis].saturating_mul(shape[axis]);
     }

@@ -24,6 +24,7 @@ pub struct Frame {
     pub lower: u32,
     pub slack: u32,
     pub split: u32,
+    pub slopes: u32,
     pub inputs: u32,
-    pub padding: [u32; 3],
+    pub padding: [u32; 2],
 }

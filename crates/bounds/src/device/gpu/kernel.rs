@@ -7,6 +7,9 @@ use crate::error::Error;
 /// The shaders as `build.rs` expanded and checked them, and the proof that Rust and WGSL agree on every struct.
 #[allow(clippy::too_long_first_doc_paragraph)]
 pub mod shaders {
+    use crate::device::gpu::frame;
+    use crate::program;
+
     include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 }
 
@@ -38,6 +41,7 @@ macro_rules! kernels {
 
 kernels! {
     LoadInputs "load_inputs" LOAD_INPUTS "main";
+    StoreIntervals "store_intervals" STORE_INTERVALS "main";
     IntervalDense "interval_dense" INTERVAL_DENSE "main";
     IntervalConv "interval_conv" INTERVAL_CONV "main";
     IntervalSparse "interval_sparse" INTERVAL_SPARSE "main";
@@ -57,6 +61,7 @@ kernels! {
     BackMerge "back_merge" BACK_MERGE "main";
     Concretize "concretize" CONCRETIZE "main";
     SplitScore "split_score" SPLIT_SCORE "main";
+    StoreSlopes "store_slopes" STORE_SLOPES "main";
 }
 
 /// Bytes between two entries of a uniform buffer: every device's alignment divides it, every struct fits.
@@ -134,7 +139,8 @@ impl Pipelines {
         if let Some(pipeline) = &compiled[kernel as usize] {
             return Ok(pipeline.clone());
         }
-        let pipeline = faults.catch(device, || compile(device, Some(&self.layout), kernel.label(), kernel.source(), kernel.entry()))?;
+        let pipeline = faults
+            .catch(device, || compile(device, Some(&self.layout), kernel.label(), kernel.source(), kernel.entry()))?;
         compiled[kernel as usize] = Some(pipeline.clone());
         Ok(pipeline)
     }
@@ -143,7 +149,11 @@ impl Pipelines {
     pub fn bind(&self, device: &wgpu::Device, bindings: Bindings) -> wgpu::BindGroup {
         let Bindings { params, frames, constants, tables, state, marks, coefficients, rows, book, exchange } = bindings;
         let uniform = |buffer| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset: 0, size: NonZeroU64::new(UNIFORM_STRIDE as u64) })
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer,
+                offset: 0,
+                size: NonZeroU64::new(UNIFORM_STRIDE as u64),
+            })
         };
         let mut resources = vec![uniform(params), uniform(frames)];
         let storage = [constants, tables, state, marks, coefficients, rows, book, exchange];
@@ -153,7 +163,11 @@ impl Pipelines {
             .enumerate()
             .map(|(binding, resource)| wgpu::BindGroupEntry { binding: binding as u32, resource })
             .collect();
-        device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some("memory"), layout: &self.group, entries: &entries })
+        device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("memory"),
+            layout: &self.group,
+            entries: &entries,
+        })
     }
 }
 

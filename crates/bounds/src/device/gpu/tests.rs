@@ -1,0 +1,682 @@
+use std::io::Write as _;
+use std::sync::OnceLock;
+
+use network::{Activation, Affine, Conv, Dense, LinearMap, MaxPool, Network, NodeId, Op, Sparse, WeightError};
+
+use super::kernel::{Kernel, shaders};
+use super::loaded::Stop;
+use super::{AdapterChoice, AdapterKind, Gpu};
+use crate::device::host::{self, Raw, Request};
+use crate::kernels::{self, Block, Row};
+use crate::program::{Backward, Forward, Program, Step, Walk};
+use crate::{Arithmetic, ErrorKind, Method, Recipe, record};
+
+/// The best adapter, or else a software one; none if the machine has none at all.
+fn gpu() -> Option<Gpu> {
+    static OPENED: OnceLock<Option<Gpu>> = OnceLock::new();
+    let opened = OPENED.get_or_init(|| {
+        let software = Gpu::list().into_iter().find(|adapter| adapter.kind == AdapterKind::Software);
+        let choices = [Some(AdapterChoice::Best), software.map(|adapter| AdapterChoice::Named(adapter.name))];
+        let attempts: Vec<_> = choices.into_iter().flatten().map(|choice| Gpu::open(&choice)).collect();
+        let problems: Vec<_> =
+            attempts.iter().filter_map(|attempt| Some(attempt.as_ref().err()?.to_string())).collect();
+        let opened = attempts.into_iter().find_map(Result::ok);
+        // Straight to the terminal: the test harness hides what passing tests print.
+        let mut terminal = std::io::stderr();
+        let note = match &opened {
+            Some(gpu) => format!("GPU tests run on {}", gpu.adapter()),
+            None => format!("GPU TESTS ARE SKIPPED: no adapter ({})", problems.join("; ")),
+        };
+        writeln!(terminal, "\n*** {note} ***").expect("the terminal accepts text");
+        opened
+    });
+    let is_required = std::env::var("DIADEM_REQUIRE_GPU").is_ok_and(|value| value == "1");
+    assert!(opened.is_some() || !is_required, "DIADEM_REQUIRE_GPU=1, but no adapter can be used");
+    opened.clone()
+}
+
+/// A reproducible source of numbers.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f64 {
+        // Source: Marsaglia 2003, xorshift generators.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn between(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.next()
+    }
+
+    fn values(&mut self, n: usize, scale: f64) -> Vec<f64> {
+        (0..n).map(|_| self.between(-scale, scale)).collect()
+    }
+}
+
+/// A network under construction, one node after the other.
+struct Chain {
+    builder: network::NetworkBuilder,
+    last: NodeId,
+    numbers: Numbers,
+}
+
+impl Chain {
+    fn new(shape: &[usize], seed: u64) -> Self {
+        let builder = Network::builder(shape).unwrap();
+        Self { builder, last: NodeId(0), numbers: Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1) }
+    }
+
+    fn push(mut self, op: Op, inputs: &[NodeId], shape: &[usize]) -> Self {
+        self.last = self.builder.push("node", op, inputs, shape).unwrap();
+        self
+    }
+
+    fn len(&self) -> usize {
+        self.builder.node(self.last).len()
+    }
+
+    fn affine(self, map: LinearMap, bias: Vec<f64>, error: WeightError, shape: &[usize]) -> Self {
+        let last = self.last;
+        self.push(Op::Affine(Affine { map, bias, error }.into()), &[last], shape)
+    }
+
+    fn dense(mut self, n_out: usize) -> Self {
+        let n_in = self.len();
+        let weight = self.numbers.values(n_out * n_in, 2.0 / (n_in as f64).sqrt());
+        let bias = self.numbers.values(n_out, 0.3);
+        self.affine(LinearMap::Dense(Dense { n_out, n_in, weight }), bias, WeightError::default(), &[n_out])
+    }
+
+    /// A dense layer whose stored weights are known to be off.
+    fn folded(mut self, n_out: usize) -> Self {
+        let n_in = self.len();
+        let weight = self.numbers.values(n_out * n_in, 2.0 / (n_in as f64).sqrt());
+        let bias = self.numbers.values(n_out, 0.3);
+        let error = WeightError { relative: 1e-6, absolute: vec![1e-6; n_out], bias: vec![2e-6; n_out] };
+        self.affine(LinearMap::Dense(Dense { n_out, n_in, weight }), bias, error, &[n_out])
+    }
+
+    fn conv(mut self, input: [usize; 3], out_channels: usize, conv: ConvOptions) -> Self {
+        let ConvOptions { kernel, stride, dilation, pad, groups } = conv;
+        let out = |axis: usize| (input[axis + 1] + 2 * pad - dilation * (kernel[axis] - 1) - 1) / stride[axis] + 1;
+        let (out_height, out_width) = (out(0), out(1));
+        let taps = input[0] / groups * kernel[0] * kernel[1];
+        let weight = self.numbers.values(out_channels * taps, 1.5 / (taps as f64).sqrt());
+        let per_channel = self.numbers.values(out_channels, 0.2);
+        let bias =
+            (0..out_channels * out_height * out_width).map(|k| per_channel[k / (out_height * out_width)]).collect();
+        let conv = Conv {
+            in_channels: input[0],
+            in_height: input[1],
+            in_width: input[2],
+            out_channels,
+            out_height,
+            out_width,
+            kernel,
+            stride,
+            dilation: [dilation; 2],
+            pad: [pad; 2],
+            groups,
+            weight,
+        };
+        let shape = [out_channels, out_height, out_width];
+        self.affine(LinearMap::Conv(conv), bias, WeightError::default(), &shape)
+    }
+
+    /// About four entries per row, some rows and columns empty.
+    fn sparse(mut self, n_out: usize) -> Self {
+        let n_in = self.len();
+        let (mut offsets, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
+        for row in 0..n_out {
+            for column in 1..n_in as u32 {
+                if row % 7 != 3 && self.numbers.next() < 4.0 / n_in as f64 {
+                    columns.push(column);
+                    values.push(self.numbers.between(-1.0, 1.0));
+                }
+            }
+            offsets.push(columns.len() as u32);
+        }
+        let bias = self.numbers.values(n_out, 0.3);
+        self.affine(
+            LinearMap::Sparse(Sparse { n_in, offsets, columns, values }),
+            bias,
+            WeightError::default(),
+            &[n_out],
+        )
+    }
+
+    fn activation(self, activation: Activation) -> Self {
+        let (last, n) = (self.last, self.len());
+        self.push(Op::Activation(activation), &[last], &[n])
+    }
+
+    fn relu(self) -> Self {
+        self.activation(Activation::Relu)
+    }
+
+    fn plus(self, other: NodeId) -> Self {
+        let (last, n) = (self.last, self.len());
+        self.push(Op::Add, &[last, other], &[n])
+    }
+
+    fn max_pool(self, input: [usize; 3], kernel: usize, stride: usize, pad: usize) -> Self {
+        let out = |axis: usize| (input[axis] + 2 * pad - kernel) / stride + 1;
+        let pool = MaxPool {
+            channels: input[0],
+            in_height: input[1],
+            in_width: input[2],
+            out_height: out(1),
+            out_width: out(2),
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            dilation: [1; 2],
+            pad: [pad; 2],
+        };
+        let (last, shape) = (self.last, [input[0], out(1), out(2)]);
+        self.push(Op::MaxPool(pool.into()), &[last], &shape)
+    }
+
+    fn build(self) -> Network {
+        self.builder.build(self.last).unwrap()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ConvOptions {
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    dilation: usize,
+    pad: usize,
+    groups: usize,
+}
+
+const CONV: ConvOptions = ConvOptions { kernel: [3, 3], stride: [1, 1], dilation: 1, pad: 1, groups: 1 };
+
+/// Networks that together use every kernel, with sizes that are no multiples of anything.
+fn networks() -> Vec<(&'static str, Network)> {
+    let deep = Chain::new(&[5], 1).dense(50).relu().dense(50).relu().dense(23).relu().dense(5).build();
+    let folded = Chain::new(&[7], 2).folded(33).relu().folded(18).relu().folded(3).build();
+    let conv = Chain::new(&[3, 9, 8], 3)
+        .conv([3, 9, 8], 8, ConvOptions { stride: [2, 1], ..CONV })
+        .relu()
+        .conv([8, 5, 8], 6, ConvOptions { kernel: [2, 3], dilation: 2, pad: 1, groups: 2, ..CONV })
+        .relu()
+        .dense(11)
+        .relu()
+        .dense(3)
+        .build();
+    let depthwise = Chain::new(&[5, 6, 6], 4)
+        .conv([5, 6, 6], 5, ConvOptions { groups: 5, ..CONV })
+        .relu()
+        .conv([5, 6, 6], 4, ConvOptions { stride: [3, 2], ..CONV })
+        .relu()
+        .dense(2)
+        .build();
+    let pooled = Chain::new(&[2, 8, 8], 5)
+        .conv([2, 8, 8], 5, CONV)
+        .relu()
+        .max_pool([5, 8, 8], 3, 2, 1)
+        .conv([5, 4, 4], 4, CONV)
+        .max_pool([4, 4, 4], 2, 2, 0)
+        .relu()
+        .dense(4)
+        .build();
+    let residual = Chain::new(&[2, 6, 6], 6).conv([2, 6, 6], 4, CONV).relu();
+    let skip = residual.last;
+    let residual = residual.conv([4, 6, 6], 4, CONV).relu().conv([4, 6, 6], 4, CONV).plus(skip).relu();
+    let skip = residual.last;
+    let residual = residual.conv([4, 6, 6], 4, CONV).plus(skip).relu().dense(9).relu().dense(3).build();
+    let smooth = Chain::new(&[6], 7)
+        .dense(21)
+        .activation(Activation::Sigmoid)
+        .sparse(19)
+        .activation(Activation::Tanh)
+        .dense(13)
+        .activation(Activation::Sigmoid)
+        .dense(2)
+        .build();
+    let slopes: Vec<f64> = (0..17).map(|i| -0.5 + 0.15 * f64::from(i)).collect();
+    let kinked = Chain::new(&[6], 8)
+        .dense(17)
+        .activation(Activation::LeakyRelu(slopes.into()))
+        .sparse(26)
+        .activation(Activation::Clip { lower: -0.25, upper: 0.75 })
+        .sparse(12)
+        .activation(Activation::LeakyRelu(vec![0.1].into()))
+        .dense(9)
+        .activation(Activation::Clip { lower: -0.1, upper: f64::INFINITY })
+        .dense(2)
+        .build();
+    let activation_last = Chain::new(&[4], 9).dense(10).relu().dense(6).relu().build();
+    vec![
+        ("deep", deep),
+        ("folded", folded),
+        ("conv", conv),
+        ("depthwise", depthwise),
+        ("pooled", pooled),
+        ("residual", residual),
+        ("smooth", smooth),
+        ("kinked", kinked),
+        ("activation last", activation_last),
+    ]
+}
+
+fn recipes() -> [Recipe; 4] {
+    let crown = Recipe::default();
+    [
+        crown,
+        Recipe { both_ends: true, keep_interval: false, same_slope: true, ..crown },
+        Recipe { method: Method::CrownIbp, ..crown },
+        Recipe { method: Method::Ibp, ..crown },
+    ]
+}
+
+fn recorded(network: &Network, recipe: Recipe) -> Program<f32> {
+    let n = network.n_inputs();
+    record(network, &vec![-1.0; n], &vec![1.0; n], recipe, Arithmetic::DEVICE_F32).unwrap()
+}
+
+/// Boxes inside `[-1, 1]`; the first is a point, the second has some inputs of no width.
+fn boxes(n_inputs: usize, n_boxes: usize, width: f64) -> (Vec<f32>, Vec<f32>) {
+    let mut numbers = Numbers(0x1234_5678_9abc_def1);
+    let mut ends = (Vec::new(), Vec::new());
+    for b in 0..n_boxes {
+        for i in 0..n_inputs {
+            let radius = if b == 0 || (b == 1 && i % 3 == 0) { 0.0 } else { width * numbers.next() };
+            let centre = numbers.between(-0.5, 0.5);
+            ends.0.push((centre - radius).max(-1.0) as f32);
+            ends.1.push((centre + radius).min(1.0) as f32);
+        }
+    }
+    ends
+}
+
+fn request<'a>(lower: &'a [f32], upper: &'a [f32]) -> Request<'a, f32> {
+    Request { lower, upper, wants_split: true, wants_coefficients: true }
+}
+
+/// Fails unless two arrays agree up to the rounding of their own magnitudes.
+#[track_caller]
+fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
+    assert_eq!(got.len(), expected.len(), "{what}: length");
+    let scale = expected.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+    for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
+        // Sums of hundreds of f32 terms in another order.
+        let tolerance = 1e-4 * g.abs().max(e.abs()) + 1e-5 * scale;
+        assert!((g - e).abs() <= tolerance, "{what}: element {i} is {g:e} instead of {e:e} (scale {scale:e})");
+    }
+}
+
+#[track_caller]
+fn assert_same_results(what: &str, program: &Program<f32>, got: &Raw<f32>, expected: &Raw<f32>) {
+    assert_close(&format!("{what}: lower"), &got.lower, &expected.lower);
+    assert_close(&format!("{what}: slack"), &got.slack, &expected.slack);
+    assert_eq!(got.n_unstable, expected.n_unstable, "{what}: undecided neurons");
+    assert_eq!(got.n_rows, expected.n_rows, "{what}: rows");
+    if matches!(program.steps.last(), Some(Step::Objective(_))) {
+        assert_close(&format!("{what}: slopes"), &got.coefficients, &expected.coefficients);
+        assert_eq!(got.split.len(), expected.split.len(), "{what}: splits");
+    }
+}
+
+#[test]
+fn results_agree_with_the_host() {
+    let Some(gpu) = gpu() else { return };
+    for (name, network) in networks() {
+        for recipe in recipes() {
+            let what = format!("{name}, {recipe:?}");
+            let program = recorded(&network, recipe);
+            let loaded = gpu.load(&program).unwrap();
+            let (lower, upper) = boxes(network.n_inputs(), 6, 0.3);
+            let got = loaded.bound(request(&lower, &upper)).unwrap();
+            let expected = host::bound(&program, request(&lower, &upper));
+            assert_same_results(&what, &program, &got, &expected);
+        }
+    }
+}
+
+#[test]
+fn every_state_agrees_with_the_host() {
+    let Some(gpu) = gpu() else { return };
+    for (name, network) in networks() {
+        let program = recorded(&network, Recipe::default());
+        let loaded = gpu.load(&program).unwrap();
+        let n = network.n_inputs();
+        let (lower, upper) = boxes(n, 5, 0.3);
+        let stop = Stop { n_steps: program.steps.len(), n_kernels: 1 };
+        let snapshot = loaded.inspect(request(&lower, &upper), stop).unwrap();
+        for b in 0..5 {
+            let (state, marks) = host::state(&program, &lower[b * n..][..n], &upper[b * n..][..n]);
+            let got = &snapshot.state[b * program.state_stride..][..program.state_stride];
+            let got_marks = &snapshot.marks[b * program.mark_stride..][..program.mark_stride];
+            let compare = |what: &str, at: u32, n: u32| {
+                let range = at as usize..(at + n) as usize;
+                assert_close(&format!("{name}, box {b}: {what} at {at}"), &got[range.clone()], &state[range]);
+            };
+            for &(at, n) in &program.nodes {
+                compare("bounds", at as u32, 2 * n as u32);
+            }
+            for step in &program.steps {
+                match step {
+                    Step::Forward(Forward::Dense(p) | Forward::Conv(p, _) | Forward::Sparse(p)) => {
+                        compare("error", p.error, p.n_out);
+                    }
+                    Step::Forward(Forward::Relax(p)) => {
+                        for i in 0..5 {
+                            compare("lines", p.lines + i * p.n, p.n);
+                        }
+                    }
+                    Step::Forward(Forward::MaxPool(p, _)) => {
+                        let range = p.choice as usize..(p.choice + p.n_out) as usize;
+                        assert_eq!(got_marks[range.clone()], marks[range], "{name}, box {b}: choices");
+                    }
+                    Step::Forward(Forward::Add(_)) | Step::Objective(_) => {}
+                    Step::Refine(select, _) => {
+                        let list = select.list as usize;
+                        let range = list..list + 1 + marks[list] as usize;
+                        assert_eq!(got_marks[range.clone()], marks[range], "{name}, box {b}: undecided neurons");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The rows of a pass, as the host lists them.
+fn rows_of(step: &Step, marks: &[u32]) -> Vec<Row> {
+    let (neurons, n_ends): (Vec<u32>, _) = match step {
+        Step::Refine(select, _) => {
+            let list = &marks[select.list as usize..];
+            (list[1..=list[0] as usize].to_vec(), 2)
+        }
+        Step::Objective(backward) => ((0..backward.seed.target_len).collect(), 1 + backward.seed.both_ends),
+        Step::Forward(_) => unreachable!("a forward step has no rows"),
+    };
+    let end = |is_upper: bool| neurons.iter().map(move |&neuron| Row { neuron, is_upper });
+    end(false).chain(end(true)).take(neurons.len() * n_ends as usize).collect()
+}
+
+/// The twins of a seed and of the first kernels of a walk; returns the slot written last and its length.
+fn walk_twins(
+    program: &Program<f32>,
+    backward: &Backward,
+    n_kernels: usize,
+    state: &[f32],
+    marks: &[u32],
+    rows: &[Row],
+    block: &mut Block<f32>,
+) -> (u32, u32) {
+    let Program { constants, tables, .. } = program;
+    block.reset(rows.len(), program.slot_len);
+    kernels::seed(&backward.seed, constants, state, rows, block);
+    let mut written = (backward.seed.slot, backward.seed.n);
+    let all: Vec<u32> = (0..program.slot_len as u32).collect();
+    for walk in &backward.walk[..(n_kernels - 1).min(backward.walk.len())] {
+        written = match walk {
+            Walk::Lines(p) => {
+                kernels::back_lines::<f32, false>(p, state, block);
+                (p.slot, p.n)
+            }
+            Walk::Terms(p) => {
+                kernels::affine_terms::<f32, false>(p, constants, state, block);
+                (p.slot, p.n)
+            }
+            Walk::Dense(p) => {
+                kernels::back_dense::<f32, false>(p, constants, &all[..p.n_in as usize], block);
+                (p.to, p.n_in)
+            }
+            Walk::Conv(p, shape) => {
+                kernels::back_conv::<f32, false>(p, shape, constants, &all[..p.n_in as usize], block);
+                (p.to, p.n_in)
+            }
+            Walk::Sparse(p) => {
+                kernels::back_sparse::<f32, false>(p, constants, tables, &all[..p.n_in as usize], block);
+                (p.to, p.n_in)
+            }
+            Walk::MaxPool(p, _) => {
+                kernels::back_max_pool::<f32, false>(p, state, marks, block);
+                (p.to, p.n_in)
+            }
+            Walk::Merge(p) => {
+                kernels::back_merge::<f32, false>(p, state, block);
+                (p.to, p.n)
+            }
+        };
+    }
+    written
+}
+
+#[test]
+fn every_backward_kernel_agrees_with_its_twin() {
+    let Some(gpu) = gpu() else { return };
+    for (name, network) in networks() {
+        let program = recorded(&network, Recipe { both_ends: true, ..Recipe::default() });
+        let loaded = gpu.load(&program).unwrap();
+        let (lower, upper) = boxes(network.n_inputs(), 3, 0.3);
+        let passes = program.steps.iter().enumerate().filter(|(_, step)| !matches!(step, Step::Forward(_)));
+        for (step, pass) in passes {
+            let (Step::Refine(_, backward) | Step::Objective(backward)) = pass else { unreachable!("filtered") };
+            for n_kernels in 1..=backward.walk.len() + 1 {
+                let snapshot = loaded.inspect(request(&lower, &upper), Stop { n_steps: step + 1, n_kernels }).unwrap();
+                assert_eq!(snapshot.n_tiles(), snapshot.book[0] as usize, "the test needs one chunk");
+                let mut block = Block::new(program.n_slots);
+                for b in 0..3 {
+                    let what = format!("{name}, box {b}, step {step}, kernel {n_kernels}");
+                    // The device's own state: each kernel is judged apart from what came before.
+                    let state = &snapshot.state[b * program.state_stride..][..program.state_stride];
+                    let marks = &snapshot.marks[b * program.mark_stride..][..program.mark_stride];
+                    let rows = rows_of(pass, marks);
+                    if rows.is_empty() {
+                        continue;
+                    }
+                    let (slot, n) = walk_twins(&program, backward, n_kernels, state, marks, &rows, &mut block);
+                    let live = &block.live[slot as usize];
+                    for r in 0..rows.len() {
+                        let mut expected = vec![0.0; n as usize];
+                        for &j in live {
+                            expected[j as usize] = block.slots[slot as usize][j as usize * block.width + r];
+                        }
+                        let got: Vec<f32> = (0..n as usize).map(|j| snapshot.coefficient(slot, j, b, r)).collect();
+                        assert_close(&format!("{what}, row {r}: coefficients"), &got, &expected);
+                        let (bias, slack) = snapshot.row(b, r);
+                        assert_close(&format!("{what}, row {r}: bias"), &[bias, 1.0], &[block.bias[r], 1.0]);
+                        assert_close(&format!("{what}, row {r}: slack"), &[slack], &[block.slack[r]]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sampled_outputs_lie_above_the_bounds() {
+    let Some(gpu) = gpu() else { return };
+    let mut numbers = Numbers(77);
+    for (name, network) in networks() {
+        let recipe = Recipe { both_ends: true, ..Recipe::default() };
+        let loaded = gpu.load(&recorded(&network, recipe)).unwrap();
+        let (n, n_out) = (network.n_inputs(), network.n_outputs());
+        let (lower, upper) = boxes(n, 4, 0.3);
+        let raw = loaded.bound(request(&lower, &upper)).unwrap();
+        for b in 0..4 {
+            for _ in 0..200 {
+                let ends = lower[b * n..][..n].iter().zip(&upper[b * n..][..n]);
+                let x: Vec<f64> = ends
+                    .map(|(&l, &u)| match numbers.next() {
+                        t if t < 0.3 => f64::from(l),
+                        t if t > 0.7 => f64::from(u),
+                        t => f64::from(l) + (f64::from(u) - f64::from(l)) * (t - 0.3) / 0.4,
+                    })
+                    .collect();
+                let y = network.evaluate(&x).unwrap();
+                for (k, value) in y.into_iter().enumerate() {
+                    let row = |r: usize| f64::from(raw.lower[b * 2 * n_out + r]);
+                    assert!(
+                        value >= row(k) && -value >= row(n_out + k),
+                        "{name}, box {b}, output {k}: {value} escapes"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn chunks_of_rows_change_nothing() {
+    let Some(gpu) = gpu() else { return };
+    for (name, network) in networks() {
+        let program = recorded(&network, Recipe { both_ends: true, ..Recipe::default() });
+        let mut loaded = gpu.load(&program).unwrap();
+        let (lower, upper) = boxes(network.n_inputs(), 9, 0.3);
+        let expected = loaded.bound(request(&lower, &upper)).unwrap();
+        for n_tiles in [1, 3, 20] {
+            loaded.limit(usize::MAX, 16 * n_tiles * (program.slot_len * program.n_slots) as u64);
+            let got = loaded.bound(request(&lower, &upper)).unwrap();
+            let (capacity, n_chunks) = loaded.capacity();
+            assert!(n_chunks.iter().any(|&n| n > 1) || capacity < 9, "{name}: {n_chunks:?} for {capacity}");
+            assert_same_results(&format!("{name}, {n_tiles} tiles"), &program, &got, &expected);
+        }
+    }
+}
+
+#[test]
+fn submissions_change_nothing() {
+    let Some(gpu) = gpu() else { return };
+    let (_, network) = networks().swap_remove(0);
+    let program = recorded(&network, Recipe::default());
+    let mut loaded = gpu.load(&program).unwrap();
+    let (lower, upper) = boxes(network.n_inputs(), 11, 0.3);
+    let expected = loaded.bound(request(&lower, &upper)).unwrap();
+    loaded.limit(4, 1 << 30);
+    let got = loaded.bound(request(&lower, &upper)).unwrap();
+    assert_eq!(got, expected);
+    // Smaller and larger batches share the buffers.
+    for n in [1, 11, 3, 0] {
+        let part = loaded.bound(request(&lower[..5 * n], &upper[..5 * n])).unwrap();
+        assert_eq!(part.lower, expected.lower[..5 * n]);
+        assert_eq!(part.split, expected.split[..n]);
+    }
+}
+
+#[test]
+fn thousands_of_small_subdomains_agree_with_the_host() {
+    let Some(gpu) = gpu() else { return };
+    let network = Chain::new(&[3], 21).dense(10).relu().dense(10).relu().dense(6).relu().dense(2).build();
+    let program = recorded(&network, Recipe::default());
+    let loaded = gpu.load(&program).unwrap();
+    let (lower, upper) = boxes(3, 5000, 0.2);
+    let got = loaded.bound(request(&lower, &upper)).unwrap();
+    assert_eq!(loaded.capacity().0, 8192, "one submission");
+    let expected = host::bound(&program, request(&lower, &upper));
+    assert_close("lower", &got.lower, &expected.lower);
+    assert_close("slack", &got.slack, &expected.slack);
+    // Rounding may tip a score or two that are nearly equal.
+    let n_same = got.split.iter().zip(&expected.split).filter(|(g, e)| g == e).count();
+    assert!(n_same >= 4990, "{n_same} of 5000 splits agree");
+}
+
+#[test]
+fn one_wide_convolution_agrees_with_the_host() {
+    let Some(gpu) = gpu() else { return };
+    let network = Chain::new(&[1, 16, 16], 22)
+        .conv([1, 16, 16], 8, CONV)
+        .relu()
+        .conv([8, 16, 16], 8, CONV)
+        .relu()
+        .dense(2)
+        .build();
+    let program = recorded(&network, Recipe::default());
+    let mut loaded = gpu.load(&program).unwrap();
+    // Room for 256 of the up to 4096 rows of one box.
+    loaded.limit(usize::MAX, 16 * 64 * (program.slot_len * program.n_slots) as u64);
+    let (lower, upper) = boxes(256, 3, 0.2);
+    let got = loaded.bound(request(&lower, &upper)).unwrap();
+    assert_eq!(loaded.capacity(), (1, vec![16, 1]));
+    let expected = host::bound(&program, request(&lower, &upper));
+    assert!(expected.n_rows > 1500, "the boxes must leave neurons undecided: {}", expected.n_rows);
+    assert_same_results("wide", &program, &got, &expected);
+}
+
+#[test]
+fn more_workgroups_than_one_dimension_holds() {
+    let Some(gpu) = gpu() else { return };
+    let network = Chain::new(&[2048], 23).dense(3).build();
+    let program = recorded(&network, Recipe { method: Method::Ibp, ..Recipe::default() });
+    let loaded = gpu.load(&program).unwrap();
+    // 64 · 65,535 < 2 · 2048 · 1100 input values.
+    let (lower, upper) = boxes(2048, 1100, 0.1);
+    let got = loaded.bound(request(&lower, &upper)).unwrap();
+    assert!(loaded.capacity().0 >= 1100, "one submission");
+    let expected = host::bound(&program, request(&lower, &upper));
+    assert_close("lower", &got.lower, &expected.lower);
+}
+
+#[test]
+fn a_program_that_no_buffer_holds_is_an_error() {
+    let Some(gpu) = gpu() else { return };
+    let (_, network) = networks().swap_remove(0);
+    let mut program = recorded(&network, Recipe::default());
+    program.state_stride = usize::try_from(gpu.largest_buffer() / 4).unwrap() + 1;
+    assert!(matches!(gpu.load(&program).unwrap_err().kind, ErrorKind::OutOfMemory(_)));
+}
+
+#[test]
+fn an_infinite_error_term_is_refused() {
+    let Some(gpu) = gpu() else { return };
+    let (_, network) = networks().swap_remove(0);
+    let mut program = recorded(&network, Recipe::default());
+    for step in &mut program.steps {
+        if let Step::Objective(backward) = step {
+            backward.concretize.gamma = f32::INFINITY;
+        }
+    }
+    assert!(matches!(gpu.load(&program).unwrap_err().kind, ErrorKind::Magnitude { .. }));
+}
+
+#[test]
+fn a_request_of_the_wrong_size_is_an_error() {
+    let Some(gpu) = gpu() else { return };
+    let (_, network) = networks().swap_remove(0);
+    let loaded = gpu.load(&recorded(&network, Recipe::default())).unwrap();
+    assert!(matches!(loaded.bound(request(&[0.0; 6], &[0.0; 6])).unwrap_err().kind, ErrorKind::Region { .. }));
+    assert!(matches!(loaded.bound(request(&[0.0; 5], &[0.0; 10])).unwrap_err().kind, ErrorKind::Region { .. }));
+}
+
+#[test]
+fn an_unknown_adapter_is_an_error() {
+    let error = Gpu::open(&AdapterChoice::Named("no such adapter".into())).unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::NoDevice(_)), "{error}");
+}
+
+#[test]
+fn every_kernel_compiles_on_the_device() {
+    let Some(gpu) = gpu() else { return };
+    for &kernel in Kernel::ALL {
+        let compiled = gpu.shared.pipelines.get(&gpu.shared.device, &gpu.shared.faults, kernel);
+        compiled.unwrap_or_else(|error| panic!("{}: {error}", kernel.label()));
+    }
+}
+
+#[test]
+fn every_shader_translates_to_every_language() {
+    use naga::back::{hlsl, msl, spv};
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    for (stem, source) in shaders::ALL {
+        let module = naga::front::wgsl::parse_str(source).unwrap();
+        let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).unwrap();
+        let words = spv::write_vec(&module, &info, &spv::Options::default(), None);
+        assert!(!words.unwrap_or_else(|error| panic!("{stem}: {error}")).is_empty());
+        let options = msl::Options { fake_missing_bindings: true, ..msl::Options::default() };
+        let text = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default());
+        assert!(!text.unwrap_or_else(|error| panic!("{stem}: {error}")).0.is_empty());
+        let mut text = String::new();
+        let options = hlsl::Options { fake_missing_bindings: true, ..hlsl::Options::default() };
+        let pipeline = hlsl::PipelineOptions::default();
+        let written = hlsl::Writer::new(&mut text, &options, &pipeline).write(&module, &info, None);
+        written.unwrap_or_else(|error| panic!("{stem}: {error}"));
+        assert!(!text.is_empty());
+    }
+}

@@ -1,0 +1,11 @@
+/// Why a job could not be done: bad input, or a failed device. What a search could not decide is no error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The network or the property.
+    #[error(transparent)]
+    Input(#[from] network::Error),
+    /// The bounds.
+    #[error(transparent)]
+    Bounds(#[from] bounds::Error),
+}

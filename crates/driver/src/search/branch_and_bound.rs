@@ -1,0 +1,217 @@
+use bounds::{Batch, BoundEngine, Bounds, Wanted};
+
+use crate::error::Error;
+use crate::search::falsify::Falsifier;
+use crate::search::frontier::{Frontier, Subdomain};
+use crate::search::limits::Clock;
+use crate::search::objective::Objective;
+use crate::search::observer::{Observer, Progress};
+use crate::search::verdict::{Counterexample, StopReason};
+
+/// Splits the region along inputs until every piece excludes every disjunct.
+///
+/// Every subdomain that is split is replaced by two that cover it exactly, so that the pieces are always a partition.
+#[derive(Debug)]
+pub struct BranchAndBound<'a> {
+    objective: &'a Objective,
+    engine: &'a BoundEngine,
+    falsifier: &'a Falsifier<'a>,
+    frontier: Frontier,
+    /// Pieces too small to be split, still undecided.
+    n_stuck: u64,
+    /// Decided share of the volume.
+    decided: f64,
+    /// Subdomains bounded, and of those in f64 as well.
+    subdomains: u64,
+    rebounded: u64,
+    /// Backward rows per subdomain in the last round: the measure of its cost.
+    rows_per_subdomain: u64,
+    /// Smallest lower bound among decided pieces.
+    least_decided: f64,
+}
+
+/// How the pieces ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// All of them exclude every disjunct.
+    Verified,
+    /// One held a counterexample.
+    Falsified(Box<Counterexample>),
+    /// Some are open.
+    Stopped(StopReason),
+}
+
+/// Multiply-adds in one round, about: long enough to fill the machine, short enough to look at the clock.
+const ROUND_MACS: u64 = 2_000_000_000;
+/// Most subdomains in one round.
+const ROUND_SUBDOMAINS: usize = 8192;
+
+impl<'a> BranchAndBound<'a> {
+    /// Starts with the whole region open.
+    pub fn new(objective: &'a Objective, engine: &'a BoundEngine, falsifier: &'a Falsifier<'a>) -> Self {
+        let mut frontier = Frontier::default();
+        let region = engine.region();
+        frontier.push([region.lower.as_slice(), &region.upper].concat().into(), f64::NEG_INFINITY, 0);
+        Self {
+            objective,
+            engine,
+            falsifier,
+            frontier,
+            n_stuck: 0,
+            decided: 0.0,
+            subdomains: 0,
+            rebounded: 0,
+            rows_per_subdomain: 0,
+            least_decided: f64::INFINITY,
+        }
+    }
+
+    /// Subdomains bounded, in f32 and again in f64.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.subdomains, self.rebounded)
+    }
+
+    /// The smallest lower bound over all pieces, if any was bounded.
+    pub fn lower_bound(&self) -> Option<f64> {
+        let least = self.frontier.worst().unwrap_or(f64::INFINITY).min(self.least_decided);
+        least.is_finite().then_some(least)
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn run(&mut self, clock: &Clock, observer: &mut dyn Observer) -> Result<End, Error> {
+        let n = self.engine.network().n_inputs();
+        loop {
+            if self.frontier.is_empty() {
+                return Ok(if self.n_stuck == 0 { End::Verified } else { End::Stopped(StopReason::Precision) });
+            }
+            if let Some(reason) = clock.stop(self.subdomains, self.frontier.memory_bytes(n)) {
+                return Ok(End::Stopped(reason));
+            }
+            let open = self.round()?;
+            observer.round(Progress {
+                time_s: clock.elapsed().as_secs_f64(),
+                subdomains: self.subdomains,
+                open: (self.frontier.len() + open.len()) as u64,
+                decided: self.decided.min(1.0),
+                lower_bound: self.lower_bound().unwrap_or(f64::NEG_INFINITY),
+            });
+            let attacked: Vec<&[f32]> = open.iter().take(4.max(open.len() / 16)).map(|(piece, _)| &*piece.ends).collect();
+            if !attacked.is_empty()
+                && let Some(found) = self.falsifier.attack_boxes(&attacked, 4, clock)?
+            {
+                return Ok(End::Falsified(Box::new(found)));
+            }
+            for (piece, dimension) in open {
+                self.split(&piece, dimension);
+            }
+        }
+    }
+
+    /// Bounds the worst subdomains; returns those that stay open, worst first, with the input to split.
+    fn round(&mut self) -> Result<Vec<(Subdomain, usize)>, Error> {
+        let cost = (self.rows_per_subdomain * self.engine.macs()).max(1);
+        let size = (ROUND_MACS / cost).clamp(1, ROUND_SUBDOMAINS as u64) as usize;
+        let pieces = self.frontier.pop(size);
+        let n = self.engine.network().n_inputs();
+        let mut batch = Batch::default();
+        for piece in &pieces {
+            batch.lower.extend_from_slice(&piece.ends[..n]);
+            batch.upper.extend_from_slice(&piece.ends[n..]);
+        }
+        let bounds = self.engine.bound(&batch, Wanted { split: true, slopes: false })?;
+        self.subdomains += pieces.len() as u64;
+        self.rows_per_subdomain = bounds.n_rows.div_ceil(pieces.len() as u64);
+        let mut open = Vec::new();
+        let mut doubtful = Vec::new();
+        for (b, mut piece) in pieces.into_iter().enumerate() {
+            let lower = rows(&bounds.lower, bounds.n_outputs, b);
+            piece.score = self.objective.score(lower);
+            if self.objective.is_excluded(lower) {
+                self.decide(&piece);
+                continue;
+            }
+            let slack = rows(&bounds.lower_slack, bounds.n_outputs, b);
+            let without: Vec<f64> = lower.iter().zip(slack).map(|(lower, slack)| lower + slack).collect();
+            let dimension = bounds.split[b] as usize;
+            if self.objective.is_excluded(&without) || self.dimension(&piece, dimension).is_none() {
+                doubtful.push((piece, dimension));
+            } else {
+                open.push((piece, dimension));
+            }
+        }
+        self.rebound(doubtful, &mut open)?;
+        open.sort_by(|(a, _), (b, _)| a.score.total_cmp(&b.score).then(a.serial.cmp(&b.serial)));
+        Ok(open)
+    }
+
+    /// Bounds again in f64 what f32 left open by its slack alone, or cannot split.
+    fn rebound(
+        &mut self,
+        doubtful: Vec<(Subdomain, usize)>,
+        open: &mut Vec<(Subdomain, usize)>,
+    ) -> Result<(), Error> {
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        let n = self.engine.network().n_inputs();
+        let ends = |half: usize| -> Vec<f64> {
+            doubtful.iter().flat_map(|(piece, _)| &piece.ends[half * n..][..n]).map(|&end| f64::from(end)).collect()
+        };
+        let bounds: Bounds = self.engine.bound_precisely(&ends(0), &ends(1), Wanted::default())?;
+        self.rebounded += doubtful.len() as u64;
+        for (b, (mut piece, dimension)) in doubtful.into_iter().enumerate() {
+            let lower = rows(&bounds.lower, bounds.n_outputs, b);
+            piece.score = self.objective.score(lower);
+            if self.objective.is_excluded(lower) {
+                self.decide(&piece);
+            } else {
+                open.push((piece, dimension));
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, piece: &Subdomain) {
+        self.decided += 0.5_f64.powi(piece.depth as i32);
+        self.least_decided = self.least_decided.min(piece.score);
+    }
+
+    /// Replaces a piece by its two halves.
+    fn split(&mut self, piece: &Subdomain, dimension: usize) {
+        let Some(dimension) = self.dimension(piece, dimension) else {
+            self.n_stuck += 1;
+            self.least_decided = self.least_decided.min(piece.score);
+            return;
+        };
+        let n = piece.ends.len() / 2;
+        let middle = middle(piece.ends[dimension], piece.ends[n + dimension]).expect("the dimension can be split");
+        let (mut left, mut right) = (piece.ends.clone(), piece.ends.clone());
+        left[n + dimension] = middle;
+        right[dimension] = middle;
+        self.frontier.push(left, piece.score, piece.depth + 1);
+        self.frontier.push(right, piece.score, piece.depth + 1);
+    }
+
+    /// The input to split: the asked one, or the widest, if any has a float strictly inside.
+    fn dimension(&self, piece: &Subdomain, asked: usize) -> Option<usize> {
+        let n = piece.ends.len() / 2;
+        let width = |i: usize| piece.ends[n + i] - piece.ends[i];
+        let can_split = |i: &usize| middle(piece.ends[*i], piece.ends[n + *i]).is_some();
+        Some(asked).filter(can_split).or_else(|| {
+            (0..n).filter(can_split).max_by(|&a, &b| width(a).total_cmp(&width(b)).then(b.cmp(&a)))
+        })
+    }
+}
+
+/// A float strictly between two, about half way.
+fn middle(low: f32, high: f32) -> Option<f32> {
+    let middle = 0.5 * low + 0.5 * high;
+    (low < middle && middle < high).then_some(middle)
+}
+
+fn rows(values: &[f64], n: usize, b: usize) -> &[f64] {
+    &values[b * n..][..n]
+}

@@ -1,0 +1,189 @@
+use std::sync::Arc;
+
+use bounds::{Batch, BoundEngine, Device, Method, Recipe, Wanted};
+use network::{BoxRegion, Network, Property};
+
+use crate::error::Error;
+use crate::search::limits::Clock;
+use crate::search::objective::Objective;
+use crate::search::random::Random;
+use crate::search::verdict::Counterexample;
+
+/// Looks for counterexamples by projected gradient descent from many starts at once.
+///
+/// Gradients come from the backward kernels: over a box of zero width every activation is its own tangent, so that the linear
+/// lower bound *is* the linearisation. Whatever looks like a violation is confirmed by running the real network.
+#[derive(Debug)]
+pub struct Falsifier<'a> {
+    network: &'a Network,
+    property: &'a Property,
+    objective: &'a Objective,
+    engine: BoundEngine,
+    /// The f32 points of the region that lie inside the decimal box (or its nearest, where it has none).
+    inner: (Vec<f32>, Vec<f32>),
+}
+
+/// How hard to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    /// Descents per disjunct.
+    pub starts: usize,
+    /// Steps of each.
+    pub steps: usize,
+}
+
+impl<'a> Falsifier<'a> {
+    /// Prepares to attack one objective of a property.
+    ///
+    /// # Errors
+    /// As [`BoundEngine::new`].
+    pub fn new(
+        device: &Device,
+        network: &'a Network,
+        property: &'a Property,
+        objective: &'a Objective,
+    ) -> Result<Self, Error> {
+        let recipe = Recipe { method: Method::CrownIbp, ..Recipe::default() };
+        let engine = BoundEngine::new(device, Arc::clone(&objective.network), &objective.region, recipe)?;
+        let inner = inner_points(&objective.region, engine.region());
+        Ok(Self { network, property, objective, engine, inner })
+    }
+
+    /// Attacks the disjuncts of the objective that `is_open` names, over the whole region.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn attack_region(
+        &self,
+        is_open: &dyn Fn(usize) -> bool,
+        effort: Effort,
+        random: &mut Random,
+        clock: &Clock,
+    ) -> Result<Option<Counterexample>, Error> {
+        let (lower, upper) = &self.inner;
+        let n = lower.len();
+        let mut points = Vec::new();
+        let mut targets = Vec::new();
+        for start in 0..effort.starts {
+            for target in (0..self.objective.disjuncts.len()).filter(|&target| is_open(target)) {
+                targets.push(target);
+                let at = |i: usize, share: f32| between(lower[i], upper[i], share);
+                points.extend((0..n).map(|i| at(i, if start == 0 { 0.5 } else { random.unit() })));
+            }
+        }
+        self.descend(points, &targets, |_, i| (lower[i], upper[i]), effort.steps, clock)
+    }
+
+    /// Attacks from the centres of boxes inside the region, staying in them.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn attack_boxes(&self, boxes: &[&[f32]], steps: usize, clock: &Clock) -> Result<Option<Counterexample>, Error> {
+        let (lower, upper) = &self.inner;
+        let n = lower.len();
+        let side = |s: usize, i: usize| {
+            let low = boxes[s][i].clamp(lower[i], upper[i]);
+            (low, boxes[s][n + i].clamp(low, upper[i]))
+        };
+        let n_disjuncts = self.objective.disjuncts.len();
+        let mut points = Vec::with_capacity(boxes.len() * n);
+        for s in 0..boxes.len() {
+            points.extend((0..n).map(|i| side(s, i)).map(|(low, high)| between(low, high, 0.5)));
+        }
+        let targets: Vec<usize> = (0..boxes.len()).map(|s| s % n_disjuncts).collect();
+        self.descend(points, &targets, side, steps, clock)
+    }
+
+    /// Descends from all points at once; `side(s, i)` is where coordinate `i` of point `s` may be.
+    fn descend(
+        &self,
+        mut points: Vec<f32>,
+        targets: &[usize],
+        side: impl Fn(usize, usize) -> (f32, f32),
+        steps: usize,
+        clock: &Clock,
+    ) -> Result<Option<Counterexample>, Error> {
+        let n = self.inner.0.len();
+        let n_rows = self.objective.network.n_outputs();
+        for step in 0..=steps {
+            let batch = Batch { lower: points.clone(), upper: points.clone() };
+            let bounds = self.engine.bound(&batch, Wanted { slopes: step < steps, split: false })?;
+            let mut worst_rows = vec![None; targets.len()];
+            for (s, &target) in targets.iter().enumerate() {
+                let values = &bounds.lower[s * n_rows..][..n_rows];
+                let slacks = &bounds.lower_slack[s * n_rows..][..n_rows];
+                let value = |row: usize| values[row] + slacks[row];
+                // Every disjunct may be hit on the way to one of them.
+                let may_violate = self.objective.disjuncts.iter().any(|(_, rows)| {
+                    rows.clone().all(|row| value(row) <= slacks[row].max(1e-6))
+                });
+                if may_violate && let Some(found) = confirm(self.network, self.property, &self.exact(&points[s * n..][..n])) {
+                    return Ok(Some(found));
+                }
+                worst_rows[s] = self.objective.disjuncts[target].1.clone().max_by(|&a, &b| value(a).total_cmp(&value(b)));
+            }
+            if step == steps || clock.stop(0, 0).is_some() {
+                break;
+            }
+            // Long steps first; the last ones settle.
+            let length = 0.5 * 0.1_f32.powf(step as f32 / steps.max(1) as f32);
+            for (s, row) in worst_rows.iter().enumerate() {
+                let Some(row) = *row else { continue };
+                let slopes = &bounds.slopes[(s * n_rows + row) * n..][..n];
+                for (i, &slope) in slopes.iter().enumerate() {
+                    let (low, high) = side(s, i);
+                    let x = &mut points[s * n + i];
+                    let step = length * 0.5 * (high - low);
+                    if slope > 0.0 {
+                        *x = (*x - step).max(low);
+                    } else if slope < 0.0 {
+                        *x = (*x + step).min(high);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A point moved into the decimal box, where the box has floats.
+    fn exact(&self, point: &[f32]) -> Vec<f64> {
+        let region = &self.objective.region;
+        let inside = |i: usize| f64::from(point[i]).max(region.inner_lower[i]).min(region.inner_upper[i]);
+        (0..point.len()).map(inside).collect()
+    }
+}
+
+/// Confirms a candidate by running the real network in f64 and in f32: both outputs must violate the same disjunct, at a point
+/// inside its decimal box.
+pub fn confirm(network: &Network, property: &Property, x: &[f64]) -> Option<Counterexample> {
+    let output: Vec<f64> = network.evaluate(x).ok()?;
+    let narrow: Vec<f32> = x.iter().map(|&value| value as f32).collect();
+    let output_f32: Vec<f64> = network.evaluate(&narrow).ok()?.into_iter().map(f64::from).collect();
+    property.disjuncts.iter().enumerate().find_map(|(place, disjunct)| {
+        let margin = disjunct.violated_at(x, &output)?.min(disjunct.violated_at(x, &output_f32)?);
+        Some(Counterexample {
+            input: x.to_vec(),
+            output: output.clone(),
+            output_f32: output_f32.clone(),
+            margin,
+            disjunct: place,
+        })
+    })
+}
+
+/// The f32 ends of the decimal box from inside, or from outside where no f32 lies in it.
+fn inner_points(region: &BoxRegion, outer: &Batch) -> (Vec<f32>, Vec<f32>) {
+    (0..region.n_inputs())
+        .map(|i| {
+            let inner = Batch::enclosing(&[region.inner_upper[i]], &[region.inner_lower[i]]);
+            // Rounding the inner ends the other way: `enclosing` rounds its first list down and its second up.
+            let (low, high) = (inner.upper[0], inner.lower[0]);
+            if low <= high { (low, high) } else { (outer.lower[i], outer.upper[i]) }
+        })
+        .unzip()
+}
+
+/// A point of `[low, high]`, at this share of the way.
+fn between(low: f32, high: f32, share: f32) -> f32 {
+    (low * (1.0 - share) + high * share).clamp(low, high)
+}

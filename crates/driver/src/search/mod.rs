@@ -1,0 +1,20 @@
+//! Deciding one property: attack it, then bound it, splitting the region until every piece is decided.
+
+mod branch_and_bound;
+mod falsify;
+mod frontier;
+mod limits;
+mod objective;
+mod observer;
+mod random;
+mod verdict;
+mod verify;
+
+pub use branch_and_bound::BranchAndBound;
+pub use falsify::{Falsifier, confirm};
+pub use frontier::{Frontier, Subdomain};
+pub use limits::{Clock, Interrupt, Limits};
+pub use objective::Objective;
+pub use observer::{Observer, Progress, Silent};
+pub use verdict::{Counterexample, Outcome, StopReason, Verdict};
+pub use verify::{Verify, VerifyOptions};

@@ -1,0 +1,78 @@
+/// The answer to a question about a network.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// No input of the region violates the property: proved in real arithmetic on the stored weights.
+    Verified,
+    /// This input does.
+    Falsified(Counterexample),
+    /// Neither is known.
+    Unknown(StopReason),
+}
+
+/// An input that violates the property, confirmed by running the real network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counterexample {
+    /// The input, inside the property's decimal box; every value is an f32 where that box has one.
+    pub input: Vec<f64>,
+    /// The network's output at the input, evaluated in f64.
+    pub output: Vec<f64>,
+    /// The same in f32.
+    pub output_f32: Vec<f64>,
+    /// How far inside the violation both outputs are: the smallest distance to a half-space's boundary, in its own scale.
+    pub margin: f64,
+    /// Which disjunct of the property it violates.
+    pub disjunct: usize,
+}
+
+/// Why a search ended without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// The time was up.
+    TimeLimit,
+    /// As many subdomains as allowed were bounded.
+    SubdomainLimit,
+    /// The open subdomains need more memory than allowed.
+    MemoryLimit,
+    /// Somebody asked it to stop.
+    Interrupted,
+    /// Some piece is too small to be split further in floats, and still undecided.
+    Precision,
+}
+
+/// What a search found, and what it took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Subdomains that were bounded.
+    pub subdomains: u64,
+    /// Of those, how many were bounded again in f64, because f32 left them undecided by its slack alone.
+    pub rebounded: u64,
+    /// The smallest lower bound over the pieces: how far the worst one is from verified (positive: verified); `None` where
+    /// nothing was bounded.
+    pub lower_bound: Option<f64>,
+}
+
+impl StopReason {
+    /// A short name, the same in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TimeLimit => "time limit",
+            Self::SubdomainLimit => "subdomain limit",
+            Self::MemoryLimit => "memory limit",
+            Self::Interrupted => "interrupted",
+            Self::Precision => "precision limit",
+        }
+    }
+}
+
+impl Verdict {
+    /// `verified`, `falsified` or `unknown`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Falsified(_) => "falsified",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}

@@ -1,0 +1,127 @@
+use std::sync::Arc;
+
+use bounds::{Batch, BoundEngine, Device, Recipe, Wanted};
+use network::{Network, Property};
+
+use crate::error::Error;
+use crate::search::branch_and_bound::{BranchAndBound, End};
+use crate::search::falsify::{Effort, Falsifier, confirm};
+use crate::search::limits::{Clock, Interrupt, Limits};
+use crate::search::objective::Objective;
+use crate::search::observer::Observer;
+use crate::search::random::Random;
+use crate::search::verdict::{Outcome, Verdict};
+
+/// Decides one property of one network.
+#[derive(Debug, Clone, Copy)]
+pub struct Verify<'a> {
+    /// The network, as it was read: counterexamples are confirmed on it.
+    pub network: &'a Network,
+    /// The question.
+    pub property: &'a Property,
+    /// Where bounds are computed.
+    pub device: &'a Device,
+}
+
+/// How to decide.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyOptions {
+    /// What may be spent.
+    pub limits: Limits,
+    /// Chooses where attacks start.
+    pub seed: u64,
+    /// Stops the search from outside.
+    pub interrupt: Interrupt,
+}
+
+/// Multiply-adds that the attack on the region may spend, about.
+const ATTACK_MACS: u64 = 40_000_000_000;
+
+impl Verify<'_> {
+    /// Attacks, bounds, and splits until the property is decided or a limit is reached.
+    ///
+    /// The clock ends the search and chooses nothing: within its limits, the same seed gives the same answer.
+    ///
+    /// # Errors
+    /// When network and property do not fit, or the device fails.
+    pub fn run(&self, options: &VerifyOptions, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
+        let mut outcome =
+            Outcome { verdict: Verdict::Verified, subdomains: 0, rebounded: 0, lower_bound: None };
+        for objective in Objective::of(self.network, self.property)? {
+            let end = self.decide(&objective, options, &clock, observer, &mut outcome)?;
+            match end {
+                End::Verified => {}
+                End::Falsified(found) => {
+                    outcome.verdict = Verdict::Falsified(*found);
+                    return Ok(outcome);
+                }
+                // Another region may still hold a counterexample.
+                End::Stopped(reason) => outcome.verdict = Verdict::Unknown(reason),
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Decides the disjuncts that share one region.
+    fn decide(
+        &self,
+        objective: &Objective,
+        options: &VerifyOptions,
+        clock: &Clock,
+        observer: &mut dyn Observer,
+        outcome: &mut Outcome,
+    ) -> Result<End, Error> {
+        let centre = centre(objective);
+        if let Some(found) = confirm(self.network, self.property, &centre) {
+            return Ok(End::Falsified(Box::new(found)));
+        }
+        let engine = BoundEngine::new(self.device, Arc::clone(&objective.network), &objective.region, Recipe::default())?;
+        let falsifier = Falsifier::new(self.device, self.network, self.property, objective)?;
+        let mut random = Random::new(options.seed);
+        let quick = Effort { starts: 2, steps: 4 };
+        if let Some(found) = falsifier.attack_region(&|_| true, quick, &mut random, clock)? {
+            return Ok(End::Falsified(Box::new(found)));
+        }
+        // What the root bounds exclude needs no attack.
+        let region = engine.region();
+        let root = Batch { lower: region.lower.clone(), upper: region.upper.clone() };
+        let bounds = engine.bound(&root, Wanted::default())?;
+        let is_open = |disjunct: usize| {
+            let rows = objective.disjuncts[disjunct].1.clone();
+            !bounds.lower[rows].iter().any(|&bound| bound > 0.0)
+        };
+        let n_open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).count();
+        if n_open > 0 {
+            let cost = engine.macs().max(1) * 16;
+            let steps = 40;
+            let starts = (ATTACK_MACS / (cost * steps * n_open as u64)).clamp(2, 64) as usize;
+            let effort = Effort { starts, steps: steps as usize };
+            if let Some(found) = falsifier.attack_region(&is_open, effort, &mut random, clock)? {
+                return Ok(End::Falsified(Box::new(found)));
+            }
+        }
+        let mut search = BranchAndBound::new(objective, &engine, &falsifier);
+        let end = search.run(clock, observer)?;
+        let (subdomains, rebounded) = search.counts();
+        outcome.subdomains += subdomains;
+        outcome.rebounded += rebounded;
+        outcome.lower_bound = match (outcome.lower_bound, search.lower_bound()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        Ok(end)
+    }
+}
+
+/// The middle of the region, as an f32 point where it has one.
+fn centre(objective: &Objective) -> Vec<f64> {
+    let region = &objective.region;
+    (0..region.n_inputs())
+        .map(|i| {
+            let (low, high) = (region.inner_lower[i], region.inner_upper[i]);
+            let narrow = f64::from((0.5 * low + 0.5 * high) as f32);
+            if low <= narrow && narrow <= high { narrow } else { (0.5 * low + 0.5 * high).clamp(low.min(high), high.max(low)) }
+        })
+        .collect()
+}

@@ -1,0 +1,34 @@
+// Collects an affine node's terms: `bias += Σ A_k b_k`, `slack += Σ |A_k| error_k`. The coefficients stay.
+//
+// Workgroup: 8 tiles by 32 lanes along the outputs.
+
+//#import shared/params
+//#import shared/frame
+//#import shared/constants
+//#import shared/tiles
+//#import shared/lanes
+
+@group(0) @binding(0) var<uniform> params: AffineTerms;
+
+@compute @workgroup_size(8, 32)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let index = workgroup.x * TILES + local.x;
+    let n_tiles = count_tiles();
+    let is_inside = index < n_tiles;
+    var bias = vec4<f32>();
+    var slack = vec4<f32>();
+    if is_inside {
+        let error = book[frame.owners + frame.first_tile + index] * frame.state_stride + params.error;
+        let slot = params.slot * frame.slot_size + index;
+        for (var k = local.y; k < params.n; k += LANES) {
+            let a = coefficients[slot + k * n_tiles];
+            bias += a * constants[params.bias + k];
+            slack += abs(a) * state[error + k];
+        }
+    }
+    sum_lanes(local, bias, slack);
+    if is_inside && local.y == 0u {
+        rows[index] += first_partial[local.x];
+        rows[frame.tile_capacity + index] += second_partial[local.x];
+    }
+}

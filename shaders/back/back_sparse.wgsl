@@ -1,0 +1,27 @@
+// `A_to = A_from W` for a sparse `W`, column by column.
+//
+// One invocation: four rows (a tile) by one input; workgroup: 8 tiles by 8 inputs.
+// Tables: column offsets `[n_in + 1]`, then rows; values by column.
+
+//#import shared/params
+//#import shared/frame
+//#import shared/constants
+//#import shared/tiles
+
+@group(0) @binding(0) var<uniform> params: BackAffine;
+
+@compute @workgroup_size(8, 8)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let n_tiles = count_tiles();
+    if id.x >= n_tiles || id.y >= params.n_in {
+        return;
+    }
+    let from_ = params.from_ * frame.slot_size + id.x;
+    let row = params.columns + params.n_in + 1u;
+    let end = tables[params.columns + id.y + 1u];
+    var sum = vec4<f32>();
+    for (var e = tables[params.columns + id.y]; e < end; e++) {
+        sum += coefficients[from_ + tables[row + e] * n_tiles] * constants[params.weight + e];
+    }
+    coefficients[params.to * frame.slot_size + id.y * n_tiles + id.x] = sum;
+}

@@ -1,0 +1,2 @@
+// The weights, one by one.
+@group(0) @binding(2) var<storage, read> constants: array<f32>;
