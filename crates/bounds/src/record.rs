@@ -192,7 +192,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                         source: self.places[node.inputs[0].0].bounds as u32,
                         target: self.places[id.0].bounds as u32,
                         choice: (self.places[id.0].marks + 1 + node.len()) as u32,
-                        gamma: self.arithmetic.gamma(n + self.room),
+                        gamma: self.arithmetic.gamma(self.arithmetic.depth(n) + self.room),
                         padding: [0; 2],
                     },
                     pool_shape(pool),
@@ -276,6 +276,8 @@ impl<'a, T: Scalar> Recorder<'a, T> {
         let eta = self.arithmetic.smallest_normal;
         let underflow = 8.0 * eta * (2.0 * n_in as f64 + row_sum + n_in as f64 * high + 4.0);
         let place = self.places[id.0];
+        // The sum that it multiplies has rounded as well.
+        let gamma_row = f64::from(self.arithmetic.gamma(self.arithmetic.depth(longest_row(affine)) + 8));
         let params = IntervalAffine {
             n_out: n_out as u32,
             n_in: n_in as u32,
@@ -289,9 +291,9 @@ impl<'a, T: Scalar> Recorder<'a, T> {
             target: place.bounds as u32,
             error: place.extra as u32,
             has_absolute: u32::from(has_absolute),
-            gamma_interval: plus(self.arithmetic.gamma(longest_row(affine) + 8), relative),
-            gamma_column: plus(self.arithmetic.gamma(longest_column(affine) + 1), relative),
-            gamma_bias: self.arithmetic.gamma(n_out + self.room),
+            gamma_interval: plus(round_up(gamma_row * (1.0 + 2.0 * gamma_row)), relative),
+            gamma_column: plus(self.arithmetic.gamma(self.arithmetic.depth(longest_column(affine)) + 1), relative),
+            gamma_bias: self.arithmetic.gamma(self.arithmetic.depth(n_out) + self.room),
             underflow: round_up(underflow),
         };
         Ok(match &affine.map {
@@ -355,7 +357,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
             clip_lower: 0.0,
             clip_upper: 0.0,
             two_units: self.arithmetic.two_units(),
-            gamma_intercept: self.arithmetic.gamma(n + self.room),
+            gamma_intercept: self.arithmetic.gamma(self.arithmetic.depth(n) + self.room),
             table: 0,
             lower_slope: u32::from(self.recipe.same_slope),
             inexactness: 0.0,
@@ -484,7 +486,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                         bounds: self.places[id].bounds as u32,
                         source,
                         choice: (self.places[id].marks + 1 + node.len()) as u32,
-                        gamma: self.arithmetic.gamma(windows.max(pool.n_out()) + self.room),
+                        gamma: self.arithmetic.gamma(self.arithmetic.depth(windows.max(pool.n_out())) + self.room),
                     };
                     walk.push(Walk::MaxPool(params, pool_shape(pool)));
                     let n = pool.n_out() as f64;
@@ -502,14 +504,14 @@ impl<'a, T: Scalar> Recorder<'a, T> {
         seed.underflow = round_up(2.0 * flushed).max(1e-37);
         self.program.n_slots = self.program.n_slots.max(slots.n_used);
         let target_node = network.node(target);
-        let gamma_2n = f64::from(self.arithmetic.gamma(2 * self.longest + 4 * network.nodes().len() + 8));
+        let gamma_2n = f64::from(self.arithmetic.gamma(2 * self.arithmetic.depth(self.longest) + 4 * network.nodes().len() + 8));
         let concretize = Concretize {
             slot: slot as u32,
             n: network.n_inputs() as u32,
             target: self.places[target.0].bounds as u32,
             target_len: target_node.len() as u32,
             keep_interval: u32::from(self.recipe.keep_interval),
-            gamma: self.arithmetic.gamma(self.longest + self.room),
+            gamma: self.arithmetic.gamma(self.arithmetic.depth(network.n_inputs()) + self.room),
             inflation: round_up(1.0 + 2.0 * gamma_2n),
             padding: 0,
         };

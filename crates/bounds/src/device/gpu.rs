@@ -6,6 +6,7 @@ mod faults;
 mod frame;
 mod kernel;
 mod loaded;
+mod planes;
 mod schedule;
 mod self_test;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::program::Program;
 use faults::Faults;
 use kernel::Pipelines;
+use schedule::Products;
 
 /// A device that has passed the arithmetic test, with its compiled kernels.
 ///
@@ -90,7 +92,10 @@ impl Gpu {
     /// [`ErrorKind::Magnitude`] if its error terms are not finite, [`ErrorKind::TooLarge`] or [`ErrorKind::OutOfMemory`] if the
     /// network exceeds the device, [`ErrorKind::Device`] if the device fails.
     pub fn load(&self, program: &Program<f32>) -> Result<GpuProgram, Error> {
-        GpuProgram::new(Arc::clone(&self.shared), program)
+        // The barriers of a software adapter are many times dearer than what they save.
+        let is_software = self.shared.adapter.kind == AdapterKind::Software;
+        let products = if is_software { Products::Direct } else { Products::Tiled };
+        GpuProgram::new(Arc::clone(&self.shared), program, products)
     }
 }
 

@@ -1,5 +1,6 @@
-use crate::kernels::rows::{Block, LANES, lanes};
+use crate::kernels::rows::{Block, LANES, lanes, lanes_mut};
 use crate::scalar::Scalar;
+use crate::slack::SUM_BLOCK;
 
 /// The operand neurons that a backward step must compute: those whose value is not constant zero.
 pub type Wanted<'a> = &'a [u32];
@@ -7,17 +8,18 @@ pub type Wanted<'a> = &'a [u32];
 /// One contributing output of a backward step: its neuron, and where its weights start.
 pub type Tap = (u32, u32);
 
-/// Computes the coefficients of `I` operand neurons for `V` vectors of rows: `A_i = Σ A_k w[base_k + offset_i]` over `taps`.
+/// Computes the coefficients of `I` operand neurons for `V` vectors of rows: `A_i = Σ A_k w[base_k + offset_i]` over `taps`, which
+/// are at most [`SUM_BLOCK`]; the third of `slots` says whether the sums are added to what is there.
 #[inline(always)]
-pub fn tile<T: Scalar, const FMA: bool, const I: usize, const V: usize>(
-    slots: (&[T], &mut [T]),
+fn tile<T: Scalar, const FMA: bool, const I: usize, const V: usize>(
+    slots: (&[T], &mut [T], bool),
     (width, vector): (usize, usize),
     weight: &[T],
     taps: impl Iterator<Item = Tap>,
     offsets: &[u32; I],
     neurons: &[u32; I],
 ) {
-    let (from, to) = slots;
+    let (from, to, adds) = slots;
     let mut sums = [[[T::ZERO; LANES]; V]; I];
     for (k, base) in taps {
         let a: [&[T; LANES]; V] = std::array::from_fn(|v| lanes(from, k as usize * width + vector + v * LANES));
@@ -32,63 +34,79 @@ pub fn tile<T: Scalar, const FMA: bool, const I: usize, const V: usize>(
     }
     for i in 0..I {
         for v in 0..V {
-            let at = neurons[i] as usize * width + vector + v * LANES;
-            to[at..at + LANES].copy_from_slice(&sums[i][v]);
+            let target = lanes_mut(to, neurons[i] as usize * width + vector + v * LANES);
+            for r in 0..LANES {
+                target[r] = if adds { target[r] + sums[i][v][r] } else { sums[i][v][r] };
+            }
         }
     }
 }
 
 /// [`tile`] over any number of operand neurons; `offsets[i]` belongs to `neurons[i]`.
 #[inline(always)]
-pub fn tiles<T: Scalar, const FMA: bool, const I: usize, const V: usize>(
-    from: &[T],
-    to: &mut [T],
+fn tiles<T: Scalar, const FMA: bool, const I: usize, const V: usize>(
+    (from, to, adds): (&[T], &mut [T], bool),
     place: (usize, usize),
     weight: &[T],
     taps: impl Iterator<Item = Tap> + Clone,
-    offsets: &[u32],
-    neurons: &[u32],
+    (offsets, neurons): (&[u32], &[u32]),
 ) {
     let n = neurons.len();
     let mut start = 0;
     while start + I <= n {
         let (offsets, neurons) = (array(offsets, start), array(neurons, start));
-        tile::<T, FMA, I, V>((from, to), place, weight, taps.clone(), offsets, neurons);
+        tile::<T, FMA, I, V>((from, to, adds), place, weight, taps.clone(), offsets, neurons);
         start += I;
     }
-    if start < n && n >= I {
+    if start < n && n >= I && !adds {
         // The last tile overlaps the one before: the same sums once more are cheaper than single neurons.
         let (offsets, neurons) = (array(offsets, n - I), array(neurons, n - I));
-        tile::<T, FMA, I, V>((from, to), place, weight, taps, offsets, neurons);
+        tile::<T, FMA, I, V>((from, to, adds), place, weight, taps, offsets, neurons);
     } else {
         for at in start..n {
             let (offsets, neurons) = (array(offsets, at), array(neurons, at));
-            tile::<T, FMA, 1, V>((from, to), place, weight, taps.clone(), offsets, neurons);
+            tile::<T, FMA, 1, V>((from, to, adds), place, weight, taps.clone(), offsets, neurons);
         }
     }
 }
 
 /// [`tiles`] over all vectors of rows, as many at once as the registers hold.
 #[inline(always)]
-pub fn all_rows<T: Scalar, const FMA: bool>(
-    from: &[T],
-    to: &mut [T],
+fn all_rows<T: Scalar, const FMA: bool>(
+    slots: (&[T], &mut [T], bool),
     width: usize,
     weight: &[T],
     taps: impl Iterator<Item = Tap> + Clone,
-    offsets: &[u32],
-    neurons: &[u32],
+    operands: (&[u32], &[u32]),
 ) {
+    let (from, to, adds) = slots;
     let mut vector = 0;
     while vector < width {
         let (place, left) = ((width, vector), (width - vector) / LANES);
         match left {
-            1 => tiles::<T, FMA, 12, 1>(from, to, place, weight, taps.clone(), offsets, neurons),
-            2 => tiles::<T, FMA, 12, 2>(from, to, place, weight, taps.clone(), offsets, neurons),
-            3 => tiles::<T, FMA, 8, 3>(from, to, place, weight, taps.clone(), offsets, neurons),
-            _ => tiles::<T, FMA, 6, 4>(from, to, place, weight, taps.clone(), offsets, neurons),
+            1 => tiles::<T, FMA, 12, 1>((from, to, adds), place, weight, taps.clone(), operands),
+            2 => tiles::<T, FMA, 12, 2>((from, to, adds), place, weight, taps.clone(), operands),
+            3 => tiles::<T, FMA, 8, 3>((from, to, adds), place, weight, taps.clone(), operands),
+            _ => tiles::<T, FMA, 6, 4>((from, to, adds), place, weight, taps.clone(), operands),
         }
         vector += LANES * left.min(4);
+    }
+}
+
+/// The whole step: sums over `taps`, which `tap` makes of `outputs`, in blocks of [`SUM_BLOCK`], for every operand neuron.
+///
+/// `operands` are the weight offsets and the neurons. With no outputs nothing is written.
+#[inline(always)]
+pub fn back_step<T: Scalar, const FMA: bool, O>(
+    (from, to): (&[T], &mut [T]),
+    width: usize,
+    weight: &[T],
+    outputs: &[O],
+    tap: impl Fn(&O) -> Tap + Copy,
+    operands: (&[u32], &[u32]),
+) {
+    for (place, chunk) in outputs.chunks(SUM_BLOCK).enumerate() {
+        all_rows::<T, FMA>((from, to, place > 0), width, weight, chunk.iter().map(tap), operands);
     }
 }
 

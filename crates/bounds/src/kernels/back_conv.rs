@@ -1,4 +1,4 @@
-use crate::kernels::back_affine::{Tap, Wanted, all_rows, put_slots, take_slots};
+use crate::kernels::back_affine::{Tap, Wanted, back_step, put_slots, take_slots};
 use crate::kernels::rows::Block;
 use crate::program::{BackAffine, ConvShape};
 use crate::scalar::Scalar;
@@ -58,7 +58,7 @@ pub fn back_conv<T: Scalar, const FMA: bool>(
                 }
             }
             if !taps.is_empty() {
-                all_rows::<T, FMA>(from, to, width, weight, taps.iter().copied(), &offsets, &neurons);
+                back_step::<T, FMA, Tap>((from, to), width, weight, &taps, |&tap| tap, (&offsets, &neurons));
                 reached.extend_from_slice(&neurons);
             }
         }

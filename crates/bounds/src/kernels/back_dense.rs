@@ -1,4 +1,4 @@
-use crate::kernels::back_affine::{Wanted, all_rows, put_slots, take_slots};
+use crate::kernels::back_affine::{Wanted, back_step, put_slots, take_slots};
 use crate::kernels::rows::Block;
 use crate::program::BackAffine;
 use crate::scalar::Scalar;
@@ -11,10 +11,10 @@ pub fn back_dense<T: Scalar, const FMA: bool>(params: &BackAffine, constants: &[
     let width = block.width;
     let mut slots = take_slots(block, params.from, params.to);
     let (from, live, to) = &mut slots;
-    let taps = live.iter().map(|&k| (k, k * n_in));
-    all_rows::<T, FMA>(from, to, width, weight, taps, wanted, wanted);
+    back_step::<T, FMA, u32>((from, to), width, weight, live, |&k| (k, k * n_in), (wanted, wanted));
+    let reached = if live.is_empty() { &[] } else { wanted };
     put_slots(block, (params.from, params.to), slots);
     let live = &mut block.live[params.to as usize];
     live.clear();
-    live.extend_from_slice(wanted);
+    live.extend_from_slice(reached);
 }

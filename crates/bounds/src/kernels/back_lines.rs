@@ -1,6 +1,7 @@
-use crate::kernels::rows::{Block, LANES, lanes_mut};
+use crate::kernels::rows::{Block, LANES, add, lanes_mut};
 use crate::program::BackLines;
 use crate::scalar::Scalar;
+use crate::slack::SUM_BLOCK;
 
 /// Replaces an activation's outputs by its lines: `A_j ← A_j · slope`, `bias += Σ A_j · intercept`, `slack += Σ |A_j| error_j`,
 /// with the lower line where `A_j ≥ 0` and the upper line where `A_j < 0`. Neurons that are constant zero leave the live list.
@@ -25,24 +26,27 @@ pub fn back_lines<T: Scalar, const FMA: bool>(params: &BackLines, state: &[T], b
         true
     });
     for vector in (0..width).step_by(LANES) {
-        let mut bias = [T::ZERO; LANES];
-        let mut slack = [T::ZERO; LANES];
-        for &j in undecided.iter() {
-            let j = j as usize;
-            let (low, low_at, up, up_at, error) =
-                (lines[j], lines[n + j], lines[2 * n + j], lines[3 * n + j], lines[4 * n + j]);
-            let a = lanes_mut(slot, j * width + vector);
-            for r in 0..LANES {
-                let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
-                bias[r] = positive.mul_add_if::<FMA>(low_at, negative.mul_add_if::<FMA>(up_at, bias[r]));
-                slack[r] = a[r].magnitude().mul_add_if::<FMA>(error, slack[r]);
-                a[r] = positive * low + negative * up;
+        let mut totals = [[T::ZERO; LANES]; 2];
+        for chunk in undecided.chunks(SUM_BLOCK) {
+            let mut sums = [[T::ZERO; LANES]; 2];
+            for &j in chunk {
+                let j = j as usize;
+                let (low, low_at, up, up_at, error) =
+                    (lines[j], lines[n + j], lines[2 * n + j], lines[3 * n + j], lines[4 * n + j]);
+                let a = lanes_mut(slot, j * width + vector);
+                for r in 0..LANES {
+                    let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
+                    sums[0][r] = positive.mul_add_if::<FMA>(low_at, negative.mul_add_if::<FMA>(up_at, sums[0][r]));
+                    sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                    a[r] = positive * low + negative * up;
+                }
             }
+            add(&mut totals, &sums);
         }
-        let totals = (lanes_mut(&mut block.bias, vector), lanes_mut(&mut block.slack, vector));
+        let kept = (lanes_mut(&mut block.bias, vector), lanes_mut(&mut block.slack, vector));
         for r in 0..LANES {
-            totals.0[r] += bias[r];
-            totals.1[r] += slack[r];
+            kept.0[r] += totals[0][r];
+            kept.1[r] += totals[1][r];
         }
     }
 }

@@ -1,7 +1,8 @@
 use crate::kernels::back_affine::{put_slots, take_slots};
-use crate::kernels::rows::{Block, LANES, lanes, lanes_mut};
+use crate::kernels::rows::{Block, LANES, add, lanes, lanes_mut};
 use crate::program::BackMaxPool;
 use crate::scalar::Scalar;
+use crate::slack::SUM_BLOCK;
 
 /// Set in a choice whose input is at least as large as every other input of its window.
 pub const DOMINATES: u32 = 0x8000_0000;
@@ -31,29 +32,28 @@ pub fn back_max_pool<T: Scalar, const FMA: bool>(
         to[i as usize * width..][..width].fill(T::ZERO);
     }
     for vector in (0..width).step_by(LANES) {
-        let mut bias = [T::ZERO; LANES];
-        let mut slack = [T::ZERO; LANES];
-        for &o in live.iter() {
-            let o = o as usize;
-            let (choice, dominates) = ((choices[o] & !DOMINATES) as usize, choices[o] & DOMINATES != 0);
-            let high = source[choice].magnitude().larger(source[n_in + choice].magnitude()).larger(upper[o].magnitude());
-            let error = gamma * high;
-            let a = lanes(from, o * width + vector);
-            let target = lanes_mut(to, choice * width + vector);
-            for r in 0..LANES {
-                slack[r] = a[r].magnitude().mul_add_if::<FMA>(error, slack[r]);
-                if dominates || a[r] >= T::ZERO {
-                    target[r] += a[r];
-                } else {
-                    bias[r] = a[r].mul_add_if::<FMA>(upper[o], bias[r]);
+        let mut totals = [[T::ZERO; LANES]; 2];
+        for chunk in live.chunks(SUM_BLOCK) {
+            let mut sums = [[T::ZERO; LANES]; 2];
+            for &o in chunk {
+                let o = o as usize;
+                let (choice, dominates) = ((choices[o] & !DOMINATES) as usize, choices[o] & DOMINATES != 0);
+                let chosen = source[choice].magnitude().larger(source[n_in + choice].magnitude());
+                let error = gamma * chosen.larger(upper[o].magnitude());
+                let a = lanes(from, o * width + vector);
+                let target = lanes_mut(to, choice * width + vector);
+                for r in 0..LANES {
+                    sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                    if dominates || a[r] >= T::ZERO {
+                        target[r] += a[r];
+                    } else {
+                        sums[0][r] = a[r].mul_add_if::<FMA>(upper[o], sums[0][r]);
+                    }
                 }
             }
+            add(&mut totals, &sums);
         }
-        let totals = (lanes_mut(&mut block.bias, vector), lanes_mut(&mut block.slack, vector));
-        for r in 0..LANES {
-            totals.0[r] += bias[r];
-            totals.1[r] += slack[r];
-        }
+        block.collect(vector, &totals);
     }
     put_slots(block, (params.from, params.to), slots);
 }

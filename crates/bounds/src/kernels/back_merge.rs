@@ -1,6 +1,7 @@
-use crate::kernels::rows::{Block, LANES, lanes, lanes_mut};
+use crate::kernels::rows::{Block, LANES, add, lanes, lanes_mut};
 use crate::program::BackMerge;
 use crate::scalar::Scalar;
+use crate::slack::SUM_BLOCK;
 
 /// Copies one coefficient matrix to another, or adds it where paths meet: `slack += 2u Σ |A| max(|l|, |u|)` for the sums.
 #[inline(always)]
@@ -33,21 +34,22 @@ pub fn back_merge<T: Scalar, const FMA: bool>(params: &BackMerge, state: &[T], b
         }
         merged.extend(old);
         for vector in (0..width).step_by(LANES) {
-            let mut slack = [T::ZERO; LANES];
-            for &j in &source_live {
-                let j = j as usize;
-                let error = bounds[j].magnitude().larger(bounds[n + j].magnitude()) * two_units;
-                let b = lanes(&source, j * width + vector);
-                let a = lanes_mut(&mut block.slots[to], j * width + vector);
-                for r in 0..LANES {
-                    a[r] += b[r];
-                    slack[r] = a[r].magnitude().mul_add_if::<FMA>(error, slack[r]);
+            let mut totals = [[T::ZERO; LANES]; 2];
+            for chunk in source_live.chunks(SUM_BLOCK) {
+                let mut sums = [[T::ZERO; LANES]; 2];
+                for &j in chunk {
+                    let j = j as usize;
+                    let error = bounds[j].magnitude().larger(bounds[n + j].magnitude()) * two_units;
+                    let b = lanes(&source, j * width + vector);
+                    let a = lanes_mut(&mut block.slots[to], j * width + vector);
+                    for r in 0..LANES {
+                        a[r] += b[r];
+                        sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                    }
                 }
+                add(&mut totals, &sums);
             }
-            let total = lanes_mut(&mut block.slack, vector);
-            for r in 0..LANES {
-                total[r] += slack[r];
-            }
+            block.collect(vector, &totals);
         }
         block.live[to] = merged;
     }

@@ -2,6 +2,7 @@ use crate::kernels::back_affine::{Wanted, put_slots, take_slots};
 use crate::kernels::rows::{Block, LANES, lanes};
 use crate::program::BackAffine;
 use crate::scalar::Scalar;
+use crate::slack::SUM_BLOCK;
 
 /// `A_i ← Σ_k A_k W_ki` through a sparse matrix, by the entries of column `i`.
 #[inline(always)]
@@ -32,17 +33,23 @@ pub fn back_sparse<T: Scalar, const FMA: bool>(
         }
         reached.push(i);
         for vector in (0..width).step_by(LANES) {
-            let mut sum = [T::ZERO; LANES];
-            for e in entries.clone() {
-                let k = rows[e] as usize;
-                if is_live[k] != 0 {
-                    let a = lanes(from, k * width + vector);
-                    for r in 0..LANES {
-                        sum[r] = a[r].mul_add_if::<FMA>(values[e], sum[r]);
+            let mut total = [T::ZERO; LANES];
+            for start in entries.clone().step_by(SUM_BLOCK) {
+                let mut sum = [T::ZERO; LANES];
+                for e in start..entries.end.min(start + SUM_BLOCK) {
+                    let k = rows[e] as usize;
+                    if is_live[k] != 0 {
+                        let a = lanes(from, k * width + vector);
+                        for r in 0..LANES {
+                            sum[r] = a[r].mul_add_if::<FMA>(values[e], sum[r]);
+                        }
                     }
                 }
+                for r in 0..LANES {
+                    total[r] += sum[r];
+                }
             }
-            to[i as usize * width + vector..][..LANES].copy_from_slice(&sum);
+            to[i as usize * width + vector..][..LANES].copy_from_slice(&total);
         }
     }
     put_slots(block, (params.from, params.to), slots);

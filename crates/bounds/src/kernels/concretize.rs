@@ -1,6 +1,7 @@
-use crate::kernels::rows::{Block, LANES, lanes, lanes_mut};
+use crate::kernels::rows::{Block, LANES, add, lanes, lanes_mut};
 use crate::program::Concretize;
 use crate::scalar::Scalar;
+use crate::slack::SUM_BLOCK;
 
 /// Ends a pass at the input box: leaves in `block.bias` the sound lower bounds and in `block.slack` the slack inside them.
 ///
@@ -14,19 +15,23 @@ pub fn concretize<T: Scalar, const FMA: bool>(params: &Concretize, state: &[T], 
     let gamma = T::of(f64::from(params.gamma));
     let inflation = T::of(f64::from(params.inflation));
     for vector in (0..width).step_by(LANES) {
-        let mut value = [T::ZERO; LANES];
-        let mut norm = [T::ZERO; LANES];
-        for &i in &block.live[params.slot as usize] {
-            let i = i as usize;
-            let (l, u) = (lower[i], upper[i]);
-            let high = l.magnitude().larger(u.magnitude());
-            let a = lanes(slot, i * width + vector);
-            for r in 0..LANES {
-                let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
-                value[r] = positive.mul_add_if::<FMA>(l, negative.mul_add_if::<FMA>(u, value[r]));
-                norm[r] = a[r].magnitude().mul_add_if::<FMA>(high, norm[r]);
+        let mut totals = [[T::ZERO; LANES]; 2];
+        for chunk in block.live[params.slot as usize].chunks(SUM_BLOCK) {
+            let mut sums = [[T::ZERO; LANES]; 2];
+            for &i in chunk {
+                let i = i as usize;
+                let (l, u) = (lower[i], upper[i]);
+                let high = l.magnitude().larger(u.magnitude());
+                let a = lanes(slot, i * width + vector);
+                for r in 0..LANES {
+                    let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
+                    sums[0][r] = positive.mul_add_if::<FMA>(l, negative.mul_add_if::<FMA>(u, sums[0][r]));
+                    sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(high, sums[1][r]);
+                }
             }
+            add(&mut totals, &sums);
         }
+        let [value, norm] = totals;
         let bias = lanes_mut(&mut block.bias, vector);
         let slack = lanes_mut(&mut block.slack, vector);
         for r in 0..LANES {

@@ -1,6 +1,7 @@
-use crate::kernels::interval_dense::{Operand, store};
+use crate::kernels::interval_dense::{Operand, accumulate, store};
 use crate::program::{ConvShape, IntervalAffine};
 use crate::scalar::Scalar;
+use crate::slack::SUM_BLOCK;
 
 /// Interval bounds through a convolution, vectorised over output channels.
 #[inline(always)]
@@ -90,19 +91,20 @@ fn outputs<T: Scalar, const FMA: bool, const K: usize>(
     norm: T,
 ) {
     let weight = &constants[params.transposed as usize..];
-    let mut sums = [[T::ZERO; K]; 3];
-    for &([centre, radius, magnitude], row) in taps {
-        let w: &[T; K] = weight[row + first..][..K].try_into().expect("K values");
-        for k in 0..K {
-            let absolute = w[k].magnitude();
-            sums[0][k] = w[k].mul_add_if::<FMA>(centre, sums[0][k]);
-            sums[1][k] = absolute.mul_add_if::<FMA>(radius, sums[1][k]);
-            sums[2][k] = absolute.mul_add_if::<FMA>(magnitude, sums[2][k]);
+    let mut totals = [[T::ZERO; K]; 3];
+    for chunk in taps.chunks(SUM_BLOCK) {
+        let mut sums = [[T::ZERO; K]; 3];
+        for (value, row) in chunk {
+            let w: &[T; K] = weight[row + first..][..K].try_into().expect("K values");
+            accumulate::<T, FMA, K>(&mut sums, w, value);
+        }
+        for (totals, sums) in totals.iter_mut().zip(&sums) {
+            totals.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
         }
     }
     let plane = (shape.out_height * shape.out_width) as usize;
     for k in 0..K {
         let output = (first + k) * plane + pixel;
-        store(params, constants, state, output, [sums[0][k], sums[1][k], sums[2][k]], norm);
+        store(params, constants, state, output, [totals[0][k], totals[1][k], totals[2][k]], norm);
     }
 }

@@ -1,5 +1,6 @@
 use crate::program::IntervalAffine;
 use crate::scalar::Scalar;
+use crate::slack::SUM_BLOCK;
 
 /// What an interval step reads of its operand: the neurons that are not constant zero, with centre, radius and magnitude.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ impl<T: Scalar> Operand<T> {
             self.values.push([centre, radius, magnitude]);
             self.norm += magnitude;
         }
+        // A long sum of its own: rounded up.
+        self.norm = self.norm * (T::ONE + T::of(2.0 * n as f64) * T::UNIT);
     }
 }
 
@@ -87,18 +90,34 @@ fn outputs<T: Scalar, const FMA: bool, const K: usize>(
     state: &mut [T],
 ) {
     let n_out = params.n_out as usize;
-    let mut sums = [[T::ZERO; K]; 3];
-    for (&i, &[centre, radius, magnitude]) in operand.neurons.iter().zip(&operand.values) {
-        let w: &[T; K] = weight[i as usize * n_out + first..][..K].try_into().expect("K values");
-        for k in 0..K {
-            let absolute = w[k].magnitude();
-            sums[0][k] = w[k].mul_add_if::<FMA>(centre, sums[0][k]);
-            sums[1][k] = absolute.mul_add_if::<FMA>(radius, sums[1][k]);
-            sums[2][k] = absolute.mul_add_if::<FMA>(magnitude, sums[2][k]);
+    let mut totals = [[T::ZERO; K]; 3];
+    for (neurons, values) in operand.neurons.chunks(SUM_BLOCK).zip(operand.values.chunks(SUM_BLOCK)) {
+        let mut sums = [[T::ZERO; K]; 3];
+        for (&i, value) in neurons.iter().zip(values) {
+            let w: &[T; K] = weight[i as usize * n_out + first..][..K].try_into().expect("K values");
+            accumulate::<T, FMA, K>(&mut sums, w, value);
+        }
+        for (totals, sums) in totals.iter_mut().zip(&sums) {
+            totals.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
         }
     }
     for k in 0..K {
-        store(params, constants, state, first + k, [sums[0][k], sums[1][k], sums[2][k]], operand.norm);
+        store(params, constants, state, first + k, [totals[0][k], totals[1][k], totals[2][k]], operand.norm);
+    }
+}
+
+/// Adds one operand's part to `[Σ W m, Σ |W| rad, Σ |W| H]` of `K` outputs.
+#[inline(always)]
+pub fn accumulate<T: Scalar, const FMA: bool, const K: usize>(
+    sums: &mut [[T; K]; 3],
+    w: &[T; K],
+    &[centre, radius, magnitude]: &[T; 3],
+) {
+    for k in 0..K {
+        let absolute = w[k].magnitude();
+        sums[0][k] = w[k].mul_add_if::<FMA>(centre, sums[0][k]);
+        sums[1][k] = absolute.mul_add_if::<FMA>(radius, sums[1][k]);
+        sums[2][k] = absolute.mul_add_if::<FMA>(magnitude, sums[2][k]);
     }
 }
 

@@ -1,6 +1,7 @@
-use crate::kernels::interval_dense::{Operand, store};
+use crate::kernels::interval_dense::{Operand, accumulate, store};
 use crate::program::IntervalAffine;
 use crate::scalar::Scalar;
+use crate::slack::SUM_BLOCK;
 
 /// Interval bounds through a sparse matrix, by rows.
 #[inline(always)]
@@ -22,17 +23,18 @@ pub fn interval_sparse<T: Scalar, const FMA: bool>(
     let columns = &tables[params.rows as usize + 1 + n_out..];
     let values = &constants[params.weight as usize..];
     for k in 0..n_out {
-        let mut sums = [T::ZERO; 3];
-        for e in offsets[k] as usize..offsets[k + 1] as usize {
-            let place = operand.places[columns[e] as usize];
-            if place != u32::MAX {
-                let [centre, radius, magnitude] = operand.values[place as usize];
-                let w = values[e];
-                sums[0] = w.mul_add_if::<FMA>(centre, sums[0]);
-                sums[1] = w.magnitude().mul_add_if::<FMA>(radius, sums[1]);
-                sums[2] = w.magnitude().mul_add_if::<FMA>(magnitude, sums[2]);
+        let mut totals = [T::ZERO; 3];
+        let entries = offsets[k] as usize..offsets[k + 1] as usize;
+        for start in entries.clone().step_by(SUM_BLOCK) {
+            let mut sums = [[T::ZERO; 1]; 3];
+            for e in start..entries.end.min(start + SUM_BLOCK) {
+                let place = operand.places[columns[e] as usize];
+                if place != u32::MAX {
+                    accumulate::<T, FMA, 1>(&mut sums, &[values[e]], &operand.values[place as usize]);
+                }
             }
+            totals.iter_mut().zip(&sums).for_each(|(total, sum)| *total += sum[0]);
         }
-        store(params, constants, state, k, sums, operand.norm);
+        store(params, constants, state, k, totals, operand.norm);
     }
 }

@@ -191,7 +191,8 @@ fn logistic_upper<T: Logistic>(l: T, u: T, table: &[T], two_units: T) -> (T, T) 
     } else if chord <= derivative(u) {
         chord
     } else {
-        // The tangent from the left end: bisection for `σ'(d) (d − l) = σ(d) − σ(l)`.
+        // Valid tangents touch at or beyond the one from the left end, `σ'(d) (d − l) = σ(d) − σ(l)` (by bisection); of these the
+        // least area lies below the one that touches nearest to the middle.
         let (mut low, mut high) = (T::ZERO, u);
         for _ in 0..24 {
             let d = half * (low + high);
@@ -201,7 +202,7 @@ fn logistic_upper<T: Logistic>(l: T, u: T, table: &[T], two_units: T) -> (T, T) 
                 high = d;
             }
         }
-        derivative(half * (low + high))
+        derivative((half * (low + high)).larger(middle))
     };
     let slope = at_least(slope.larger(T::ZERO).smaller(T::of(0.25)));
     let mut at = (at_l - slope * l).larger(at_u - slope * u);
@@ -265,4 +266,24 @@ fn at_least<T: Scalar>(slope: T) -> T {
 #[inline(always)]
 fn widened<T: Scalar>(l: T, u: T, by: T) -> [T; 2] {
     [l - by, u + by]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sigmoid_lines_probe() {
+        for (l, u) in [(-1.0, 2.0), (-3.0, -1.0), (1.0, 3.0), (-5.0, 0.5), (-0.5, 5.0), (-12.0, 3.0), (2.0, 20.0)] {
+            let (lines, image) = sigmoid::<f64>(l, u, &[], 2.2e-16);
+            let f = |z: f64| 1.0 / (1.0 + (-z).exp());
+            let (mut up, mut low) = (f64::MAX, f64::MAX);
+            for i in 0..=1000 {
+                let z = l + (u - l) * i as f64 / 1000.0;
+                up = up.min(lines.up * z + lines.up_at - f(z));
+                low = low.min(f(z) - lines.low * z - lines.low_at);
+            }
+            println!("[{l}, {u}] {lines:?} {image:?} least gaps {up:e} {low:e}");
+        }
+    }
 }

@@ -61,6 +61,28 @@ impl<T: Scalar> Block<T> {
     }
 }
 
+impl<T: Scalar> Block<T> {
+    /// Adds what a step has summed up to the bias and the slack of one vector of rows.
+    #[inline(always)]
+    pub fn collect(&mut self, vector: usize, [bias, slack]: &[[T; LANES]; 2]) {
+        let totals = (lanes_mut(&mut self.bias, vector), lanes_mut(&mut self.slack, vector));
+        for r in 0..LANES {
+            totals.0[r] += bias[r];
+            totals.1[r] += slack[r];
+        }
+    }
+}
+
+/// Adds partial sums to totals.
+#[inline(always)]
+pub fn add<T: Scalar>(totals: &mut [[T; LANES]; 2], sums: &[[T; LANES]; 2]) {
+    for (totals, sums) in totals.iter_mut().zip(sums) {
+        for r in 0..LANES {
+            totals[r] += sums[r];
+        }
+    }
+}
+
 /// The vector of `LANES` values that starts at `at`.
 #[inline(always)]
 pub fn lanes<T: Scalar>(values: &[T], at: usize) -> &[T; LANES] {

@@ -73,7 +73,8 @@ fn file_bytes(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn decompress(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    read_at_most(MultiGzDecoder::new(bytes)).map_err(|error| Error::format(format!("cannot be decompressed: {}", error.kind)))
+    read_at_most(MultiGzDecoder::new(bytes))
+        .map_err(|error| Error::format(format!("cannot be decompressed: {}", error.kind)))
 }
 
 fn read_at_most(reader: impl Read) -> Result<Vec<u8>, Error> {

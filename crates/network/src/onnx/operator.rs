@@ -171,9 +171,7 @@ impl<'a> Operator<'a> {
         let tensor = self.constant(i)?;
         match &tensor.data {
             Data::Float { values, error } => Ok(Floats { shape: &tensor.shape, values, error }),
-            Data::Int(_) => {
-                Err(self.mismatch(format!("floats in the operand '{}'", self.operand_name(i)), "integers"))
-            }
+            Data::Int(_) => Err(self.mismatch(format!("floats in the operand '{}'", self.operand_name(i)), "integers")),
         }
     }
 
@@ -240,9 +238,8 @@ impl<'a> Operator<'a> {
     /// The tensor attribute, if it is given.
     pub fn tensor(&self, name: &str) -> Result<Option<Tensor>, Error> {
         let Some(attribute) = self.attribute(name, attribute_type::TENSOR)? else { return Ok(None) };
-        let tensor = attribute.t.as_ref().ok_or_else(|| {
-            self.mismatch(format!("a tensor in the attribute '{name}'"), "none")
-        })?;
+        let tensor =
+            attribute.t.as_ref().ok_or_else(|| self.mismatch(format!("a tensor in the attribute '{name}'"), "none"))?;
         Tensor::decode(tensor).map(Some)
     }
 
@@ -252,10 +249,8 @@ impl<'a> Operator<'a> {
         let attribute = &self.node.attribute[i];
         // Files of the first format versions leave the type out.
         if attribute.r#type != 0 && attribute.r#type != expected {
-            return Err(self.mismatch(
-                format!("an attribute '{name}' of type {expected}"),
-                format!("type {}", attribute.r#type),
-            ));
+            return Err(self
+                .mismatch(format!("an attribute '{name}' of type {expected}"), format!("type {}", attribute.r#type)));
         }
         Ok(Some(attribute))
     }

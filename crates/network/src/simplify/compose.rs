@@ -58,7 +58,9 @@ impl Affine {
         let carried = add_up(add_up(r1, r2), mul_up(r1, r2));
         let composed = match (&self.map, &inner.map) {
             (LinearMap::Dense(_) | LinearMap::Sparse(_), LinearMap::Dense(_))
-            | (LinearMap::Dense(_), LinearMap::Sparse(_)) => to_dense(&self.map, &inner.map, self.n_out(), inner.n_in(), carried),
+            | (LinearMap::Dense(_), LinearMap::Sparse(_)) => {
+                to_dense(&self.map, &inner.map, self.n_out(), inner.n_in(), carried)
+            }
             (LinearMap::Sparse(outer), LinearMap::Sparse(first)) => to_sparse(outer, first, carried),
             (LinearMap::Sparse(outer), LinearMap::Conv(conv)) => scaled_after(outer, conv, carried),
             (LinearMap::Conv(conv), LinearMap::Sparse(first)) => scaled_before(conv, first, carried),
@@ -68,11 +70,8 @@ impl Affine {
         self.add_absolute_parts(inner, &mut absolute);
         let (bias, bias_error) = self.composed_bias(inner);
         let or_empty = |list: Vec<f64>| if list.iter().all(|&e| e == 0.0) { Vec::new() } else { list };
-        let error = WeightError {
-            relative: composed.relative,
-            absolute: or_empty(absolute),
-            bias: or_empty(bias_error),
-        };
+        let error =
+            WeightError { relative: composed.relative, absolute: or_empty(absolute), bias: or_empty(bias_error) };
         let is_finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
         let all_finite = is_finite(composed.map.coefficients())
             && is_finite(&bias)
@@ -113,7 +112,8 @@ impl Affine {
         let all_inputs = if self.error.absolute.is_empty() {
             0.0
         } else {
-            (0..inner.n_out()).fold(0.0, |sum, i| add_up(sum, add_up(inner.bias[i].abs(), error_of(&inner.error.bias, i))))
+            (0..inner.n_out())
+                .fold(0.0, |sum, i| add_up(sum, add_up(inner.bias[i].abs(), error_of(&inner.error.bias, i))))
         };
         (0..self.n_out())
             .map(|k| {
@@ -197,7 +197,7 @@ fn to_sparse(outer: &Sparse, inner: &Sparse, carried: f64) -> Option<Composed> {
 fn scaled_after(scales: &Sparse, conv: &Conv, carried: f64) -> Option<Composed> {
     let scales = per_channel(scales, conv.out_channels, conv.out_height * conv.out_width)?;
     let per_output = conv.weight.len() / conv.out_channels;
-    scaled(conv, |w| scales[w / per_output], carried)
+    Some(scaled(conv, |w| scales[w / per_output], carried))
 }
 
 /// A convolution whose inputs are scaled, by one factor per channel; padding is zero before and after.
@@ -209,11 +209,11 @@ fn scaled_before(conv: &Conv, scales: &Sparse, carried: f64) -> Option<Composed>
         let (output, in_group) = (w / (area * per_group), w / area % per_group);
         scales[output / outputs_per_group * per_group + in_group]
     };
-    scaled(conv, factor, carried)
+    Some(scaled(conv, factor, carried))
 }
 
 /// The convolution with each weight (by its index) multiplied; every entry is a single product.
-fn scaled(conv: &Conv, factor: impl Fn(usize) -> f64, carried: f64) -> Option<Composed> {
+fn scaled(conv: &Conv, factor: impl Fn(usize) -> f64, carried: f64) -> Composed {
     let n_out = conv.out_channels * conv.out_height * conv.out_width;
     let per_output = conv.weight.len() / conv.out_channels;
     let mut weight = vec![0.0; conv.weight.len()];
@@ -226,7 +226,7 @@ fn scaled(conv: &Conv, factor: impl Fn(usize) -> f64, carried: f64) -> Option<Co
         largest[w / per_output] = largest[w / per_output].max(error.absolute);
     }
     let absolute = (0..n_out).map(|o| largest[o / (conv.out_height * conv.out_width)]).collect();
-    Some(Composed { map: LinearMap::Conv(Conv { weight, ..conv.clone() }), relative, absolute })
+    Composed { map: LinearMap::Conv(Conv { weight, ..conv.clone() }), relative, absolute }
 }
 
 /// The factor of each channel, when the matrix is diagonal and constant over each channel's pixels.

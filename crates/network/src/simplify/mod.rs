@@ -66,7 +66,9 @@ impl Affine {
     pub fn is_identity(&self) -> bool {
         let is_exact = self.error.relative == 0.0 && self.error.absolute.is_empty() && self.error.bias.is_empty();
         let is_unit = match &self.map {
-            LinearMap::Sparse(sparse) => sparse.diagonal().is_some_and(|scales| scales.iter().all(|&scale| scale == 1.0)),
+            LinearMap::Sparse(sparse) => {
+                sparse.diagonal().is_some_and(|scales| scales.iter().all(|&scale| scale == 1.0))
+            }
             LinearMap::Dense(dense) => {
                 let unit = |(i, &w): (usize, &f64)| w == if i / dense.n_in == i % dense.n_in { 1.0 } else { 0.0 };
                 dense.n_in == dense.n_out && dense.weight.iter().enumerate().all(unit)

@@ -124,7 +124,7 @@ impl Needs {
         if tile_capacity == 0 {
             return None;
         }
-        // The book: four words, the arguments, the first tiles, the owners.
+        // The book: four words, the arguments, the first tiles, the owners, the reaches.
         let chunk_tiles = |pass: &Pass| match (pass.select, pass.tiles_each()) {
             // Whole subdomains, so that one chunk sees all rows of each.
             (None, each) if each > 0 && each <= tile_capacity => tile_capacity - tile_capacity % each,
@@ -138,6 +138,7 @@ impl Needs {
         let arguments = self.passes.iter().map(n_arguments).max().unwrap_or(0).max(3);
         let firsts = HEADER + arguments;
         let owners = firsts + n + 1;
+        let reaches = owners + most_tiles.max(1);
         // The exchange: four words, the results, the inputs.
         let lower = HEADER;
         let slack = lower + n * self.n_rows;
@@ -154,6 +155,7 @@ impl Needs {
             firsts: firsts as u32,
             owners: owners as u32,
             arguments: HEADER as u32,
+            reaches: reaches as u32,
             list: self.output.0,
             is_objective: 1,
             n_fixed: self.output.1,
@@ -173,7 +175,7 @@ impl Needs {
             marks: 4 * n * self.mark_stride,
             coefficients: bytes_per_tile * tile_capacity,
             rows: 2 * 16 * tile_capacity,
-            book: 4 * (owners + most_tiles.max(1)),
+            book: 4 * (reaches + 4 * self.n_slots * tile_capacity),
             arguments: 4 * arguments,
             exchange: 4 * (inputs + n * 2 * self.n_inputs),
             results: 4 * inputs,

@@ -15,6 +15,7 @@ pub struct Frame {
     pub firsts: u32,
     pub owners: u32,
     pub arguments: u32,
+    pub reaches: u32,
     pub grids: u32,
     pub n_grids: u32,
     pub list: u32,
@@ -26,5 +27,5 @@ pub struct Frame {
     pub split: u32,
     pub slopes: u32,
     pub inputs: u32,
-    pub padding: [u32; 2],
+    pub padding: u32,
 }

@@ -55,6 +55,7 @@ kernels! {
     BackLines "back_lines" BACK_LINES "main";
     AffineTerms "affine_terms" AFFINE_TERMS "main";
     BackDense "back_dense" BACK_DENSE "main";
+    BackDenseTiled "back_dense_tiled" BACK_DENSE_TILED "main";
     BackConv "back_conv" BACK_CONV "main";
     BackSparse "back_sparse" BACK_SPARSE "main";
     BackMaxPool "back_max_pool" BACK_MAX_POOL "main";

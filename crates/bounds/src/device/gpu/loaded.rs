@@ -6,7 +6,7 @@ use wgpu::util::DeviceExt;
 use super::Shared;
 use super::arrangement::{Arrangement, MAX_SUBDOMAINS, Needs, Place};
 use super::kernel::{Bindings, Kernel, UNIFORM_STRIDE};
-use super::schedule::{Launch, MAX_WORKGROUPS, Pass, Schedule, Task};
+use super::schedule::{Launch, MAX_WORKGROUPS, Pass, Products, Schedule, Task};
 use crate::device::host::{Raw, Request};
 use crate::error::{Error, ErrorKind};
 use crate::program::Program;
@@ -37,10 +37,6 @@ struct Room {
 /// Buffers for submissions of up to a number of subdomains.
 struct Plan {
     arrangement: Arrangement,
-    state: wgpu::Buffer,
-    marks: wgpu::Buffer,
-    coefficients: wgpu::Buffer,
-    rows: wgpu::Buffer,
     book: wgpu::Buffer,
     exchange: wgpu::Buffer,
     /// Dispatch arguments, copied from the book: a buffer cannot be written by a kernel while it directs another.
@@ -48,6 +44,9 @@ struct Plan {
     /// Results, mappable.
     results: wgpu::Buffer,
     group: wgpu::BindGroup,
+    /// State, marks, coefficients, rows.
+    #[cfg(test)]
+    inspected: [wgpu::Buffer; 4],
 }
 
 /// Where to stop early: for tests.
@@ -60,8 +59,8 @@ pub struct Stop {
 }
 
 impl GpuProgram {
-    pub(super) fn new(shared: Arc<Shared>, program: &Program<f32>) -> Result<Self, Error> {
-        let schedule = Schedule::new(program)?;
+    pub(super) fn new(shared: Arc<Shared>, program: &Program<f32>, products: Products) -> Result<Self, Error> {
+        let schedule = Schedule::new(program, products)?;
         let Shared { device, faults, .. } = &*shared;
         let limits = device.limits();
         let largest_buffer = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
@@ -117,8 +116,7 @@ impl GpuProgram {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let mut done = 0;
         while done < n_boxes {
-            let attempt = self.prepare(&mut room, n_boxes - done, request.wants_coefficients).and_then(|()| {
-                let plan = room.plan.as_ref().expect("prepare made one");
+            let attempt = self.prepare(&mut room, n_boxes - done, request.wants_coefficients).and_then(|plan| {
                 let end = n_boxes.min(done + plan.arrangement.capacity);
                 let part = Request {
                     lower: &request.lower[done * n..end * n],
@@ -147,25 +145,25 @@ impl GpuProgram {
         Ok(raw)
     }
 
-    /// Makes sure that there is a plan for `n_wanted` subdomains, or for as many of them as fit.
-    fn prepare(&self, room: &mut Room, n_wanted: usize, has_slopes: bool) -> Result<(), Error> {
-        let n_wanted = n_wanted.min(room.most);
-        if let Some(Plan { arrangement, .. }) = &room.plan {
-            let is_enough = arrangement.capacity >= n_wanted || arrangement.is_full;
-            if is_enough && arrangement.capacity <= room.most && (arrangement.has_slopes || !has_slopes) {
-                return Ok(());
-            }
+    /// A plan for `n_wanted` subdomains, or for as many of them as fit: the last one if it will do.
+    fn prepare<'r>(&self, room: &'r mut Room, n_wanted: usize, has_slopes: bool) -> Result<&'r Plan, Error> {
+        let (most, n_wanted) = (room.most, n_wanted.min(room.most));
+        let is_enough = |plan: &Plan| {
+            let Arrangement { capacity, is_full, has_slopes: has, .. } = plan.arrangement;
+            (capacity >= n_wanted || is_full) && capacity <= most && (has || !has_slopes)
+        };
+        // An old plan that will not do is freed before its successor is made.
+        if let Some(plan) = room.plan.take().filter(is_enough) {
+            return Ok(room.plan.insert(plan));
         }
-        // Freed before its successor is made. A power of two, so that batches that grow slowly do not plan anew each time.
-        room.plan = None;
-        let arrangement = self.needs.arrange(n_wanted.next_power_of_two().min(room.most), has_slopes);
+        // A power of two, so that batches that grow slowly do not plan anew each time.
+        let arrangement = self.needs.arrange(n_wanted.next_power_of_two().min(most), has_slopes);
         let arrangement = arrangement.ok_or_else(|| {
             let problem = "one subproblem's results and coefficients exceed the largest buffer".to_owned();
             Error::from(ErrorKind::OutOfMemory(problem))
         })?;
         let Shared { device, faults, .. } = &*self.shared;
-        room.plan = Some(faults.catch(device, || self.allocate(arrangement))?);
-        Ok(())
+        Ok(room.plan.insert(faults.catch(device, || self.allocate(arrangement))?))
     }
 
     fn allocate(&self, arrangement: Arrangement) -> Plan {
@@ -212,7 +210,16 @@ impl GpuProgram {
                 exchange: &exchange,
             },
         );
-        Plan { arrangement, state, marks, coefficients, rows, book, exchange, arguments, results, group }
+        Plan {
+            arrangement,
+            book,
+            exchange,
+            arguments,
+            results,
+            group,
+            #[cfg(test)]
+            inspected: [state, marks, coefficients, rows],
+        }
     }
 
     /// Bounds up to a plan's capacity of boxes and appends the results.
@@ -412,8 +419,7 @@ impl GpuProgram {
     pub(super) fn inspect(&self, request: Request<f32>, stop: Stop) -> Result<Snapshot, Error> {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let n_boxes = request.lower.len() / self.n_inputs;
-        self.prepare(&mut room, n_boxes, false)?;
-        let plan = room.plan.as_ref().expect("prepare made one");
+        let plan = self.prepare(&mut room, n_boxes, false)?;
         assert!(plan.arrangement.capacity >= n_boxes, "an inspection needs one submission");
         self.upload(plan, request)?;
         let Shared { device, queue, faults, .. } = &*self.shared;
@@ -437,12 +443,13 @@ impl GpuProgram {
         faults.catch(device, || queue.submit([self.encode(plan, n_boxes, request, Some(stop)).finish()]))?;
         let n_passes = self.schedule.tasks[..stop.n_steps].iter().filter(|task| matches!(task, Task::Pass(_))).count();
         let frame = if n_passes == 0 { 0 } else { plan.arrangement.passes[n_passes - 1].frame };
+        let [state, marks, coefficients, rows] = &plan.inspected;
         Ok(Snapshot {
             frame: plan.arrangement.frames[frame],
-            state: bytemuck::pod_collect_to_vec(&download(&plan.state)?),
-            marks: bytemuck::pod_collect_to_vec(&download(&plan.marks)?),
-            coefficients: bytemuck::pod_collect_to_vec(&download(&plan.coefficients)?),
-            rows: bytemuck::pod_collect_to_vec(&download(&plan.rows)?),
+            state: bytemuck::pod_collect_to_vec(&download(state)?),
+            marks: bytemuck::pod_collect_to_vec(&download(marks)?),
+            coefficients: bytemuck::pod_collect_to_vec(&download(coefficients)?),
+            rows: bytemuck::pod_collect_to_vec(&download(rows)?),
             book: bytemuck::pod_collect_to_vec(&download(&plan.book)?),
         })
     }
@@ -484,6 +491,16 @@ impl Snapshot {
     /// The coefficient of a row of a subdomain.
     pub fn coefficient(&self, slot: u32, neuron: usize, subdomain: usize, row: usize) -> f32 {
         let tile = self.book[self.frame.firsts as usize + subdomain] as usize + row / 4;
+        let place = self.frame.reaches as usize + 4 * (slot as usize * self.frame.tile_capacity as usize + tile);
+        let halves = |i: usize| (self.book[place + i] as usize & 0xffff, self.book[place + i] as usize >> 16);
+        let (height, width) = halves(3);
+        if width > 0 {
+            let at = [neuron / width / height, neuron / width % height, neuron % width];
+            let is_stored = (0..3).all(|i| (halves(i).0..halves(i).1).contains(&at[i]));
+            if !is_stored {
+                return 0.0;
+            }
+        }
         let element = slot as usize * self.frame.slot_size as usize + neuron * self.n_tiles() + tile;
         self.coefficients[4 * element + row % 4]
     }

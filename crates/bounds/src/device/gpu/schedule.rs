@@ -1,11 +1,14 @@
 use bytemuck::bytes_of;
 
 use super::kernel::{Kernel, UNIFORM_STRIDE};
+use super::planes::Planes;
 use crate::error::{Error, ErrorKind};
 use crate::program::{Backward, ConvShape, Forward, Program, Select, Step, Walk};
 
-/// Tiles per workgroup of every kernel that works on rows.
+/// Tiles per workgroup of the kernels that work on rows.
 const TILES: u32 = 8;
+/// Tiles and inputs per workgroup of [`Kernel::BackDenseTiled`].
+const TILED: [u32; 2] = [16, 64];
 /// Most workgroups along one dimension.
 pub const MAX_WORKGROUPS: u32 = 65_535;
 
@@ -59,6 +62,29 @@ pub struct Pass {
     pub n_grids: u32,
 }
 
+/// Which kernel multiplies full matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Products {
+    /// Registers only: software adapters, whose barriers are slow.
+    Direct,
+    /// Through workgroup memory where the matrix is large enough.
+    Tiled,
+    /// Through workgroup memory always: for tests.
+    #[cfg(test)]
+    AlwaysTiled,
+}
+
+impl Products {
+    fn is_tiled(self, n_out: u32, n_in: u32) -> bool {
+        match self {
+            Self::Direct => false,
+            Self::Tiled => n_out >= 32 && n_in >= 48,
+            #[cfg(test)]
+            Self::AlwaysTiled => true,
+        }
+    }
+}
+
 impl Pass {
     /// Most tiles of one subdomain.
     pub fn tiles_each(&self) -> u64 {
@@ -76,18 +102,19 @@ impl Schedule {
     ///
     /// # Errors
     /// [`ErrorKind::Magnitude`] if a parameter is not finite: WGSL has no infinities, so no slack would fail closed.
-    pub fn new(program: &Program<f32>) -> Result<Self, Error> {
+    pub fn new(program: &Program<f32>, products: Products) -> Result<Self, Error> {
         let mut schedule = Self { tasks: Vec::new(), params: Vec::new(), tables: program.tables.clone() };
+        let kinds = (products, Planes::of(program));
         for step in &program.steps {
             let task = match step {
                 Step::Forward(forward) => Task::Forward(schedule.forward(forward)?),
-                Step::Refine(select, backward) => schedule.refine(select, backward)?,
+                Step::Refine(select, backward) => schedule.refine(select, backward, &kinds)?,
                 Step::Objective(backward) => Task::Pass(Pass {
                     select: None,
                     list: 0,
                     n_neurons: backward.seed.target_len,
                     n_ends: 1 + backward.seed.both_ends,
-                    ..schedule.pass(backward)?
+                    ..schedule.pass(backward, &kinds)?
                 }),
             };
             schedule.tasks.push(task);
@@ -140,23 +167,24 @@ impl Schedule {
         Ok(Launch { kernel, params, extent })
     }
 
-    fn refine(&mut self, select: &Select, backward: &Backward) -> Result<Task, Error> {
+    fn refine(&mut self, select: &Select, backward: &Backward, kinds: &(Products, Planes)) -> Result<Task, Error> {
         check(&select.breakpoints)?;
         let params = self.push(bytes_of(select));
-        let pass = self.pass(backward)?;
+        let pass = self.pass(backward, kinds)?;
         Ok(Task::Pass(Pass { select: Some(params), list: select.list, n_neurons: select.n, n_ends: 2, ..pass }))
     }
 
     /// Everything but the rows.
-    fn pass(&mut self, backward: &Backward) -> Result<Pass, Error> {
-        let mut grids: Vec<u32> = Vec::new();
+    fn pass(&mut self, backward: &Backward, (products, planes): &(Products, Planes)) -> Result<Pass, Error> {
+        let mut grids: Vec<[u32; 2]> = Vec::new();
         let mut walk = Vec::new();
         let mut add = |kernel, params, n_workgroups: u32| {
+            let tiles = if kernel == Kernel::BackDenseTiled { TILED[0] } else { TILES };
             if n_workgroups > MAX_WORKGROUPS {
                 return Err(ErrorKind::TooLarge { what: "one layer", needed: n_workgroups as usize });
             }
-            let extent = grids.iter().position(|&n| n == n_workgroups).unwrap_or_else(|| {
-                grids.push(n_workgroups);
+            let extent = grids.iter().position(|&grid| grid == [tiles, n_workgroups]).unwrap_or_else(|| {
+                grids.push([tiles, n_workgroups]);
                 grids.len() - 1
             });
             walk.push(Launch { kernel, params, extent: extent as u32 });
@@ -164,11 +192,15 @@ impl Schedule {
         };
         let seed = &backward.seed;
         check(&[seed.gamma_bias, seed.underflow])?;
-        add(Kernel::Seed, self.push(bytes_of(seed)), 1)?;
+        let plane = planes.get(backward.concretize.target);
+        add(Kernel::Seed, self.push(&[bytes_of(seed), bytes_of(&plane)].concat()), 1)?;
         for step in &backward.walk {
             match step {
                 Walk::Lines(params) => add(Kernel::BackLines, self.push(bytes_of(params)), 1)?,
                 Walk::Terms(params) => add(Kernel::AffineTerms, self.push(bytes_of(params)), 1)?,
+                Walk::Dense(params) if products.is_tiled(params.n_out, params.n_in) => {
+                    add(Kernel::BackDenseTiled, self.push(bytes_of(params)), params.n_in.div_ceil(TILED[1]))?;
+                }
                 Walk::Dense(params) => {
                     add(Kernel::BackDense, self.push(bytes_of(params)), params.n_in.div_ceil(4).div_ceil(8))?;
                 }
@@ -193,7 +225,7 @@ impl Schedule {
         add(Kernel::Concretize, self.push(bytes_of(end)), 1)?;
         let place = self.tables.len() as u32;
         let n_grids = grids.len() as u32;
-        self.tables.extend(grids.iter().flat_map(|&n| [TILES, n]));
+        self.tables.extend(grids.iter().flatten());
         Ok(Pass { select: None, list: 0, n_neurons: 0, n_ends: 0, walk, grids: place, n_grids })
     }
 

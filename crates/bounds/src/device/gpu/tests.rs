@@ -1,11 +1,13 @@
 use std::io::Write as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use network::{Activation, Affine, Conv, Dense, LinearMap, MaxPool, Network, NodeId, Op, Sparse, WeightError};
 
 use super::kernel::{Kernel, shaders};
 use super::loaded::Stop;
-use super::{AdapterChoice, AdapterKind, Gpu};
+use super::planes::Planes;
+use super::schedule::Products;
+use super::{AdapterChoice, AdapterKind, Gpu, GpuProgram};
 use crate::device::host::{self, Raw, Request};
 use crate::kernels::{self, Block, Row};
 use crate::program::{Backward, Forward, Program, Step, Walk};
@@ -251,7 +253,21 @@ fn networks() -> Vec<(&'static str, Network)> {
         .dense(2)
         .build();
     let activation_last = Chain::new(&[4], 9).dense(10).relu().dense(6).relu().build();
+    let reshaped =
+        Chain::new(&[1, 6, 6], 41).conv([1, 6, 6], 2, CONV).relu().conv([2, 4, 9], 3, CONV).relu().dense(2).build();
+    let averaged = Chain::new(&[2, 6, 6], 43)
+        .conv([2, 6, 6], 4, CONV)
+        .relu()
+        .sparse(64)
+        .conv([4, 4, 4], 5, CONV)
+        .relu()
+        .conv([5, 4, 4], 3, CONV)
+        .build();
+    let generated = Chain::new(&[4], 42).dense(36).relu().conv([1, 6, 6], 2, CONV).relu().dense(2).build();
     vec![
+        ("reshaped", reshaped),
+        ("averaged", averaged),
+        ("generated", generated),
         ("deep", deep),
         ("folded", folded),
         ("conv", conv),
@@ -262,6 +278,11 @@ fn networks() -> Vec<(&'static str, Network)> {
         ("kinked", kinked),
         ("activation last", activation_last),
     ]
+}
+
+fn named(name: &str) -> Network {
+    let found = networks().into_iter().find(|(other, _)| *other == name);
+    found.expect("the name is in the list").1
 }
 
 fn recipes() -> [Recipe; 4] {
@@ -335,6 +356,21 @@ fn results_agree_with_the_host() {
             let expected = host::bound(&program, request(&lower, &upper));
             assert_same_results(&what, &program, &got, &expected);
         }
+    }
+}
+
+#[test]
+fn tiled_products_agree_with_the_host() {
+    let Some(gpu) = gpu() else { return };
+    let odd = Chain::new(&[3], 31).dense(130).relu().dense(67).relu().dense(70).relu().dense(3).build();
+    let networks = networks().into_iter().chain([("odd", odd)]);
+    for (name, network) in networks {
+        let program = recorded(&network, Recipe::default());
+        let loaded = GpuProgram::new(Arc::clone(&gpu.shared), &program, Products::AlwaysTiled).unwrap();
+        let (lower, upper) = boxes(network.n_inputs(), 4, 0.3);
+        let got = loaded.bound(request(&lower, &upper)).unwrap();
+        let expected = host::bound(&program, request(&lower, &upper));
+        assert_same_results(name, &program, &got, &expected);
     }
 }
 
@@ -545,7 +581,7 @@ fn chunks_of_rows_change_nothing() {
 #[test]
 fn submissions_change_nothing() {
     let Some(gpu) = gpu() else { return };
-    let (_, network) = networks().swap_remove(0);
+    let network = named("deep");
     let program = recorded(&network, Recipe::default());
     let mut loaded = gpu.load(&program).unwrap();
     let (lower, upper) = boxes(network.n_inputs(), 11, 0.3);
@@ -617,7 +653,7 @@ fn more_workgroups_than_one_dimension_holds() {
 #[test]
 fn a_program_that_no_buffer_holds_is_an_error() {
     let Some(gpu) = gpu() else { return };
-    let (_, network) = networks().swap_remove(0);
+    let network = named("deep");
     let mut program = recorded(&network, Recipe::default());
     program.state_stride = usize::try_from(gpu.largest_buffer() / 4).unwrap() + 1;
     assert!(matches!(gpu.load(&program).unwrap_err().kind, ErrorKind::OutOfMemory(_)));
@@ -626,7 +662,7 @@ fn a_program_that_no_buffer_holds_is_an_error() {
 #[test]
 fn an_infinite_error_term_is_refused() {
     let Some(gpu) = gpu() else { return };
-    let (_, network) = networks().swap_remove(0);
+    let network = named("deep");
     let mut program = recorded(&network, Recipe::default());
     for step in &mut program.steps {
         if let Step::Objective(backward) = step {
@@ -639,7 +675,7 @@ fn an_infinite_error_term_is_refused() {
 #[test]
 fn a_request_of_the_wrong_size_is_an_error() {
     let Some(gpu) = gpu() else { return };
-    let (_, network) = networks().swap_remove(0);
+    let network = named("deep");
     let loaded = gpu.load(&recorded(&network, Recipe::default())).unwrap();
     assert!(matches!(loaded.bound(request(&[0.0; 6], &[0.0; 6])).unwrap_err().kind, ErrorKind::Region { .. }));
     assert!(matches!(loaded.bound(request(&[0.0; 5], &[0.0; 10])).unwrap_err().kind, ErrorKind::Region { .. }));
@@ -649,6 +685,27 @@ fn a_request_of_the_wrong_size_is_an_error() {
 fn an_unknown_adapter_is_an_error() {
     let error = Gpu::open(&AdapterChoice::Named("no such adapter".into())).unwrap_err();
     assert!(matches!(error.kind, ErrorKind::NoDevice(_)), "{error}");
+}
+
+#[test]
+fn planes_spread_through_elementwise_nodes() {
+    let network = named("residual");
+    let program = recorded(&network, Recipe::default());
+    let planes = Planes::of(&program);
+    // Everything up to the first dense layer is an image of 6 by 6.
+    let is_image: Vec<bool> = program.nodes.iter().map(|&(at, _)| planes.get(at as u32) == [6, 6]).collect();
+    assert_eq!(is_image, [true, true, true, true, true, true, true, true, true, true, true, false, false, false]);
+}
+
+#[test]
+fn disagreeing_planes_are_none() {
+    let reshaped =
+        Chain::new(&[1, 6, 6], 41).conv([1, 6, 6], 2, CONV).relu().conv([2, 4, 9], 3, CONV).relu().dense(2).build();
+    let program = recorded(&reshaped, Recipe::default());
+    assert_eq!(Planes::of(&program), Planes::default());
+    let generated = Chain::new(&[4], 42).dense(36).relu().conv([1, 6, 6], 2, CONV).relu().dense(2).build();
+    let program = recorded(&generated, Recipe::default());
+    assert_eq!(Planes::of(&program), Planes::default());
 }
 
 #[test]

@@ -11,6 +11,9 @@ use crate::{Affine, Error, LinearMap, Op};
 /// A bound on the relative error of a rounded reciprocal, with room.
 const RECIPROCAL: f64 = f64::EPSILON;
 
+/// A result's shape, and for each of its elements the places of its two operands.
+type Pairing = (Vec<usize>, Vec<(usize, usize)>);
+
 impl Lowering {
     /// `Add`, `Sub`, `Mul` and `Div` with broadcasting.
     pub(super) fn arithmetic(&mut self, op: &Operator) -> Result<Value, Error> {
@@ -80,8 +83,12 @@ impl Lowering {
     pub(super) fn scale(&mut self, op: &Operator, x: &Computed, factor: f64) -> Result<Computed, Error> {
         let n = self.charge_shape(op, &x.shape)?;
         let map = LinearMap::Sparse(Rows::single(n, (0..n).map(|i| (i, factor))));
-        let node =
-            self.builder.push(op.name(), Op::Affine(Affine::exact(map, vec![0.0; n]).into()), &[x.node], super::without_batch(&x.shape))?;
+        let node = self.builder.push(
+            op.name(),
+            Op::Affine(Affine::exact(map, vec![0.0; n]).into()),
+            &[x.node],
+            super::without_batch(&x.shape),
+        )?;
         Ok(Computed { node, shape: x.shape.clone() })
     }
 
@@ -116,12 +123,7 @@ impl Lowering {
     }
 
     /// The shape of an elementwise operation, and for each of its elements the places to read in `x` and in the constant.
-    fn broadcast_pair(
-        &mut self,
-        op: &Operator,
-        x: &Computed,
-        c_shape: &[usize],
-    ) -> Result<(Vec<usize>, Vec<(usize, usize)>), Error> {
+    fn broadcast_pair(&mut self, op: &Operator, x: &Computed, c_shape: &[usize]) -> Result<Pairing, Error> {
         let shape = broadcast_shape(op, &x.shape, c_shape)?;
         self.charge_shape(op, &shape)?;
         let columns = broadcast_offsets(&x.shape, &shape);
@@ -195,7 +197,8 @@ fn legacy_broadcast(op: &Operator) -> Result<(Value, Value), Error> {
     }
     let is_broadcast = op.flag("broadcast", false)?;
     let (rank_a, rank_b) = (a.shape().len(), b.shape().len());
-    let misaligned = || op.mismatch("a second operand inside the first", format!("{:?} and {:?}", a.shape(), b.shape()));
+    let misaligned =
+        || op.mismatch("a second operand inside the first", format!("{:?} and {:?}", a.shape(), b.shape()));
     if !is_broadcast {
         return if a.shape() == b.shape() { Ok((a, b)) } else { Err(misaligned()) };
     }
@@ -204,7 +207,8 @@ fn legacy_broadcast(op: &Operator) -> Result<(Value, Value), Error> {
         axis if axis < 0 => axis.checked_add(rank_a as i64),
         axis => Some(axis),
     };
-    let axis = axis.and_then(|axis| usize::try_from(axis).ok()).filter(|&axis| axis <= last_fit).ok_or_else(misaligned)?;
+    let axis =
+        axis.and_then(|axis| usize::try_from(axis).ok()).filter(|&axis| axis <= last_fit).ok_or_else(misaligned)?;
     let mut shape = vec![1; axis];
     shape.extend_from_slice(b.shape());
     shape.resize(rank_a, 1);

@@ -20,7 +20,8 @@ impl Lowering {
         op.expect_inputs(1..=usize::MAX)?;
         let first = op.input(0)?.shape();
         let number = op.int("axis", 1)?;
-        let axis = axis(number, first.len()).ok_or_else(|| op.mismatch("an axis of the operands", number.to_string()))?;
+        let axis =
+            axis(number, first.len()).ok_or_else(|| op.mismatch("an axis of the operands", number.to_string()))?;
         let mut shape = first.to_vec();
         shape[axis] = 0;
         for i in 0..op.n_inputs() {
@@ -63,7 +64,7 @@ impl Lowering {
             part.places.iter().enumerate().for_each(|(i, &place)| column[place] = Some(i));
             let mut rows = Rows::new(x.len());
             for source in column {
-                source.into_iter().for_each(|i| rows.entry(i, 1.0));
+                rows.entries(source, 1.0);
                 rows.end();
             }
             let error = weight_error(0.0, Vec::new(), bias_error);

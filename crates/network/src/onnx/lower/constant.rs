@@ -83,7 +83,9 @@ impl Lowering {
             Data::Int(values) if to == data_type::FLOAT => {
                 Tensor::floats(shape, values.iter().map(|&value| f64::from(value as f32)).collect())
             }
-            Data::Int(values) if to == data_type::INT64 || (is_int(to) && values.iter().all(|&v| i32::try_from(v).is_ok())) => {
+            Data::Int(values)
+                if to == data_type::INT64 || (is_int(to) && values.iter().all(|&v| i32::try_from(v).is_ok())) =>
+            {
                 Tensor::ints(shape, values.clone())
             }
             _ => return Err(op.unsupported(&format!("of these constants to the element type {to}"))),

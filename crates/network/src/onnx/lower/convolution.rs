@@ -56,9 +56,10 @@ impl Lowering {
 /// The attribute `group`.
 pub(super) fn groups(op: &Operator) -> Result<usize, Error> {
     let groups = op.int("group", 1)?;
-    usize::try_from(groups).ok().filter(|&groups| groups > 0).ok_or_else(|| {
-        op.mismatch("a positive number of groups", groups.to_string())
-    })
+    usize::try_from(groups)
+        .ok()
+        .filter(|&groups| groups > 0)
+        .ok_or_else(|| op.mismatch("a positive number of groups", groups.to_string()))
 }
 
 /// The operand 2, one value per channel, and its error, repeated for every pixel; zeros when it is left out.

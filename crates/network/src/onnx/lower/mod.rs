@@ -169,13 +169,11 @@ impl<'a> Names<'a> {
     fn the_input(&self, graph: &'a proto::Graph) -> Result<&'a proto::ValueInfo, Error> {
         let is_free = |input: &&proto::ValueInfo| !self.initializers.contains_key(input.name.as_str());
         let inputs: Vec<_> = graph.input.iter().filter(is_free).collect();
-        match inputs.as_slice() {
-            [input] => Ok(input),
-            _ => {
-                let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
-                Err(Error::format(format!("the model has {} inputs {names:?}; exactly one is supported", names.len())))
-            }
+        if let [input] = inputs.as_slice() {
+            return Ok(input);
         }
+        let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
+        Err(Error::format(format!("the model has {} inputs {names:?}; exactly one is supported", names.len())))
     }
 
     /// The value of an operand; `None` for the empty name of one left out.

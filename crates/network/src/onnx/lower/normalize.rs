@@ -74,8 +74,7 @@ impl Channel {
         let (product, product_error) = two_product(mean, folded);
         let (difference, difference_error) = two_sum(shift, -product);
         let scale_error = add_up(mul_up(folded.abs(), FOLDED_SCALE), underflow);
-        let shift_error =
-            add_up(add_up(product_error, difference_error), mul_up(mean.abs(), scale_error));
+        let shift_error = add_up(add_up(product_error, difference_error), mul_up(mean.abs(), scale_error));
         difference.is_finite().then_some(Self { scale: folded, shift: difference, underflow, shift_error })
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn averages(
             // 1 / count is rounded to nearest and far from underflow.
             relative = UNIT;
         }
-        set.into_iter().for_each(|column| rows.entry(column, 1.0 / count as f64));
+        rows.entries(set, 1.0 / count as f64);
         rows.end();
     }
     Ok((rows.finish(), relative))

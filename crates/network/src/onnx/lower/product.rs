@@ -81,7 +81,8 @@ impl Lowering {
             return Err(op.mismatch("two matrices", format!("{a:?} and {b:?}")));
         };
         let (n_rows, n_inner, left) = if op.flag("transA", false)? { (a1, a0, [1, a1]) } else { (a0, a1, [a1, 1]) };
-        let (n_inner_b, n_columns, right) = if op.flag("transB", false)? { (b1, b0, [1, b1]) } else { (b0, b1, [b1, 1]) };
+        let (n_inner_b, n_columns, right) =
+            if op.flag("transB", false)? { (b1, b0, [1, b1]) } else { (b0, b1, [b1, 1]) };
         if n_inner != n_inner_b {
             return Err(op.mismatch("matrices that fit", format!("{a:?} and {b:?}")));
         }
@@ -132,13 +133,14 @@ impl Lowering {
         let mut rows = Rows::new(n_in);
         let mut absolute = Vec::with_capacity(n_out);
         for [left, right] in &layout.starts {
-            for (row, column) in (0..layout.n_rows).flat_map(|row| (0..layout.n_columns).map(move |column| (row, column))) {
+            for (row, column) in
+                (0..layout.n_rows).flat_map(|row| (0..layout.n_columns).map(move |column| (row, column)))
+            {
                 let mut row_error = 0f64;
                 for inner in 0..layout.n_inner {
                     let in_left = left + row * layout.left[0] + inner * layout.left[1];
                     let in_right = right + inner * layout.right[0] + column * layout.right[1];
-                    let (place, in_weight) =
-                        if side == Side::Left { (in_left, in_right) } else { (in_right, in_left) };
+                    let (place, in_weight) = if side == Side::Left { (in_left, in_right) } else { (in_right, in_left) };
                     let (value, error) = times(alpha, &weight, in_weight);
                     row_error = row_error.max(error);
                     if is_dense {

@@ -24,7 +24,8 @@ impl Lowering {
         }
         let mut is_reduced = vec![axes.is_empty(); rank];
         for &number in axes {
-            let axis = axis(number, rank).ok_or_else(|| op.mismatch(format!("axes of {rank} dimensions"), number.to_string()))?;
+            let axis = axis(number, rank)
+                .ok_or_else(|| op.mismatch(format!("axes of {rank} dimensions"), number.to_string()))?;
             is_reduced[axis] = true;
         }
         let part = |reduced: bool| -> (Vec<usize>, Vec<usize>) {
@@ -36,14 +37,13 @@ impl Lowering {
         let starts = offsets(&kept, &kept_strides);
         let n_out = starts.len();
         let members = offsets(&lost, &lost_strides);
-        let sets = starts.into_iter().map(|start| members.iter().map(|member| start + member).collect());
+        let sets = starts.into_iter().map(|start| members.iter().map(|member| start + member).collect::<Vec<_>>());
         let (map, relative) = if is_mean {
             averages(op, x.len(), sets, None)?
         } else {
             let mut rows = Rows::new(x.len());
             for set in sets {
-                let set: Vec<usize> = set;
-                set.into_iter().for_each(|column| rows.entry(column, 1.0));
+                rows.entries(set, 1.0);
                 rows.end();
             }
             (rows.finish(), 0.0)

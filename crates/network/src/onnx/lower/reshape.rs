@@ -58,7 +58,8 @@ fn flatten(op: &Operator, from: &[usize]) -> Result<Vec<usize>, Error> {
     let rank = from.len();
     let split = if number == rank as i64 { Some(rank) } else { axis(number, rank) };
     let split = split.ok_or_else(|| op.mismatch(format!("an axis of {rank} dimensions"), number.to_string()))?;
-    let count = |part: &[usize]| n_elements(part).ok_or_else(|| op.mismatch("a shape of sane size", format!("{from:?}")));
+    let count =
+        |part: &[usize]| n_elements(part).ok_or_else(|| op.mismatch("a shape of sane size", format!("{from:?}")));
     Ok(vec![count(&from[..split])?, count(&from[split..])?])
 }
 
@@ -117,7 +118,8 @@ fn axes<'a>(op: &'a Operator) -> Result<Option<&'a [i64]>, Error> {
 fn marked(op: &Operator, axes: &[i64], rank: usize) -> Result<Vec<bool>, Error> {
     let mut is_marked = vec![false; rank];
     for &number in axes {
-        let axis = axis(number, rank).ok_or_else(|| op.mismatch(format!("axes of {rank} dimensions"), number.to_string()))?;
+        let axis =
+            axis(number, rank).ok_or_else(|| op.mismatch(format!("axes of {rank} dimensions"), number.to_string()))?;
         is_marked[axis] = true;
     }
     Ok(is_marked)

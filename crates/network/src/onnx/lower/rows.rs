@@ -19,6 +19,13 @@ impl Rows {
         self.sparse.values.push(value);
     }
 
+    /// Adds entries of one value; columns must increase.
+    pub fn entries(&mut self, columns: impl IntoIterator<Item = usize>, value: f64) {
+        for column in columns {
+            self.entry(column, value);
+        }
+    }
+
     /// Ends the row. The lowering's budget keeps the number of entries below `u32::MAX`.
     pub fn end(&mut self) {
         self.sparse.offsets.push(self.sparse.values.len() as u32);

@@ -65,7 +65,8 @@ impl Lowering {
         let (starts, ends, axes, steps);
         if op.opset < 10 {
             op.expect_inputs(1..=1)?;
-            let required = |name: &str| op.ints(name)?.ok_or_else(|| op.mismatch(format!("the attribute {name}"), "none"));
+            let required =
+                |name: &str| op.ints(name)?.ok_or_else(|| op.mismatch(format!("the attribute {name}"), "none"));
             (starts, ends, axes, steps) = (required("starts")?, required("ends")?, op.ints("axes")?, None);
         } else {
             op.expect_inputs(3..=5)?;
@@ -99,17 +100,17 @@ impl Lowering {
         let axis = axis(number, from.len()).ok_or_else(|| op.mismatch("an axis of the operand", number.to_string()))?;
         let n_parts = op.int("num_outputs", op.n_outputs() as i64)?;
         let n = from[axis];
-        let given = if op.opset < 13 { op.ints("split")? } else { op.optional(1).map(|_| op.int_list(1)).transpose()? };
-        let sizes: Vec<usize> = match given {
-            Some(sizes) => sizes.iter().filter_map(|&size| usize::try_from(size).ok()).collect(),
-            None => {
-                let fits = |&n_parts: &usize| n_parts > 0 && n_parts == op.n_outputs();
-                let n_parts = usize::try_from(n_parts).ok().filter(fits);
-                let n_parts = n_parts.ok_or_else(|| op.mismatch("a part per output", "another number of parts"))?;
-                // Since operator set 18 the last part may be smaller.
-                let size = if op.opset < 18 { n / n_parts } else { n.div_ceil(n_parts) };
-                (0..n_parts).map(|i| size.min(n.saturating_sub(i * size))).collect()
-            }
+        let given =
+            if op.opset < 13 { op.ints("split")? } else { op.optional(1).map(|_| op.int_list(1)).transpose()? };
+        let sizes: Vec<usize> = if let Some(sizes) = given {
+            sizes.iter().filter_map(|&size| usize::try_from(size).ok()).collect()
+        } else {
+            let fits = |&n_parts: &usize| n_parts > 0 && n_parts == op.n_outputs();
+            let n_parts = usize::try_from(n_parts).ok().filter(fits);
+            let n_parts = n_parts.ok_or_else(|| op.mismatch("a part per output", "another number of parts"))?;
+            // Since operator set 18 the last part may be smaller.
+            let size = if op.opset < 18 { n / n_parts } else { n.div_ceil(n_parts) };
+            (0..n_parts).map(|i| size.min(n.saturating_sub(i * size))).collect()
         };
         let total = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
         if total != Some(n) || given.is_some_and(|given| given.len() != sizes.len()) || sizes.len() < op.n_outputs() {
@@ -247,9 +248,7 @@ fn sources(from: &[usize], places: &[AxisPlaces]) -> Vec<Option<u32>> {
     }
     let mut sources = vec![Some(0usize)];
     for (axis_places, stride) in places.iter().zip(strides(from)) {
-        let step = |source: Option<usize>| {
-            axis_places.iter().map(move |&place| Some(source? + place? * stride))
-        };
+        let step = |source: Option<usize>| axis_places.iter().map(move |&place| Some(source? + place? * stride));
         sources = sources.into_iter().flat_map(step).collect();
     }
     sources.into_iter().map(|source| source.map(|source| source as u32)).collect()

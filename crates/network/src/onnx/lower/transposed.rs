@@ -32,7 +32,8 @@ impl Lowering {
             return Err(op.mismatch("an input whose channels the weight reads, in groups", got));
         }
         let attributes = WindowAttributes::read(op, kernel)?;
-        if matches!(attributes.auto_pad, AutoPad::SameUpper | AutoPad::SameLower) || op.ints("output_shape")?.is_some() {
+        if matches!(attributes.auto_pad, AutoPad::SameUpper | AutoPad::SameLower) || op.ints("output_shape")?.is_some()
+        {
             return Err(op.unsupported("with auto_pad SAME or output_shape; export it with explicit pads"));
         }
         let extra = op.ints("output_padding")?.map_or_else(|| vec![0; spatial.len()], <[i64]>::to_vec);

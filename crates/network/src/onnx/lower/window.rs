@@ -47,16 +47,15 @@ impl WindowAttributes {
     /// Reads the attributes for a kernel over `n_axes` (1 or 2) axes.
     pub fn read(op: &Operator, kernel: &[usize]) -> Result<Self, Error> {
         let n_axes = kernel.len();
-        let declared = op.ints("kernel_shape")?;
-        if let Some(declared) = declared {
-            if declared.len() != n_axes || declared.iter().zip(kernel).any(|(&d, &k)| usize::try_from(d) != Ok(k)) {
-                return Err(op.mismatch(format!("kernel_shape {kernel:?}"), format!("{declared:?}")));
-            }
+        let differs = |declared: &[i64]| {
+            declared.len() != n_axes || declared.iter().zip(kernel).any(|(&d, &k)| usize::try_from(d) != Ok(k))
+        };
+        if let Some(declared) = op.ints("kernel_shape")?.filter(|declared| differs(declared)) {
+            return Err(op.mismatch(format!("kernel_shape {kernel:?}"), format!("{declared:?}")));
         }
         let per_axis = |name: &str, default: i64| -> Result<Vec<usize>, Error> {
             let given = op.ints(name)?.map_or_else(|| vec![default; n_axes], <[i64]>::to_vec);
-            let values: Vec<usize> =
-                given.iter().filter(|&&n| n > 0 && n <= MAX_EXTENT).map(|&n| n as usize).collect();
+            let values: Vec<usize> = given.iter().filter(|&&n| n > 0 && n <= MAX_EXTENT).map(|&n| n as usize).collect();
             if values.len() != n_axes || given.len() != n_axes {
                 return Err(op.mismatch(format!("{n_axes} positive numbers as {name}"), format!("{given:?}")));
             }

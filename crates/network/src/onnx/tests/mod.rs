@@ -7,8 +7,8 @@ mod operators;
 
 use prost::Message;
 
-use super::proto::{Attribute, Dimension, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type, ValueInfo};
 use super::proto::attribute_type;
+use super::proto::{Attribute, Dimension, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type, ValueInfo};
 use super::tensor::data_type;
 
 /// The value of an attribute.
@@ -17,7 +17,7 @@ enum A<'a> {
     Float(f32),
     Ints(&'a [i64]),
     Text(&'a str),
-    Tensor(Tensor),
+    Tensor(Box<Tensor>),
 }
 
 fn attribute(name: &str, value: A) -> Attribute {
@@ -40,7 +40,7 @@ fn attribute(name: &str, value: A) -> Attribute {
             attribute_type::STRING
         }
         A::Tensor(tensor) => {
-            attribute.t = Some(tensor);
+            attribute.t = Some(*tensor);
             attribute_type::TENSOR
         }
     };
@@ -118,4 +118,13 @@ fn encode(model: &Model) -> Vec<u8> {
 /// Multiples of 1/16 of both signs.
 fn probe(n: usize) -> Vec<f64> {
     (0..n).map(|k| ((k * 37 + 11) % 101) as f64 / 16.0 - 3.0).collect()
+}
+
+/// The lines that `record.py` printed: a file, and the outputs of its network at [`probe`].
+fn recorded(lines: &str) -> Vec<(String, Vec<f64>)> {
+    let parse = |line: &str| {
+        let (file, values) = line.split_once(": ").unwrap();
+        (file.to_string(), values.split_whitespace().map(|value| value.parse().unwrap()).collect())
+    };
+    lines.lines().map(parse).collect()
 }

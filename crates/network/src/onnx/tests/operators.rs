@@ -1,4 +1,4 @@
-use super::{A, encode, floats, ints, model, node, probe, weights};
+use super::{A, encode, floats, ints, model, node, probe, recorded, weights};
 use crate::onnx::from_bytes;
 use crate::onnx::proto::{Model, Node, Tensor};
 
@@ -6,6 +6,12 @@ use crate::onnx::proto::{Model, Node, Tensor};
 struct Case {
     name: &'static str,
     model: Model,
+}
+
+impl Case {
+    fn file(&self) -> String {
+        format!("{}.onnx", self.name)
+    }
 }
 
 fn case(name: &'static str, opset: i64, shape: &[i64], initializers: Vec<Tensor>, nodes: Vec<Node>) -> Case {
@@ -59,7 +65,13 @@ fn linear_cases() -> Vec<Case> {
         single("mat_mul_broadcast_input", 13, &[1, 3], vec![w("w", &[2, 3, 2])], "MatMul", []),
         single("mat_mul_by_vector", 13, &[1, 2, 3], vec![w("w", &[3])], "MatMul", []),
         case("mat_mul_left", 13, &[3], vec![w("w", &[2, 3])], vec![node("MatMul", &["w", "x"], &["y"], [])]),
-        case("mat_mul_left_stack", 13, &[1, 3, 2], vec![w("w", &[2, 2, 3])], vec![node("MatMul", &["w", "x"], &["y"], [])]),
+        case(
+            "mat_mul_left_stack",
+            13,
+            &[1, 3, 2],
+            vec![w("w", &[2, 2, 3])],
+            vec![node("MatMul", &["w", "x"], &["y"], [])],
+        ),
         single("conv", 13, &[1, 2, 4, 5], vec![w("w", &[3, 2, 2, 3]), w("b", &[3])], "Conv", []),
         single(
             "conv_all_attributes",
@@ -141,9 +153,8 @@ fn linear_cases() -> Vec<Case> {
 
 fn arithmetic_cases() -> Vec<Case> {
     let w = weights;
-    let constant_first = |name, op: &str| {
-        case(name, 13, &[1, 2, 3], vec![w("c", &[2, 1])], vec![node(op, &["c", "x"], &["y"], [])])
-    };
+    let constant_first =
+        |name, op: &str| case(name, 13, &[1, 2, 3], vec![w("c", &[2, 1])], vec![node(op, &["c", "x"], &["y"], [])]);
     vec![
         single("add_broadcast", 13, &[1, 2, 3], vec![w("c", &[2, 1])], "Add", []),
         single("add_grows", 13, &[1, 3], vec![w("c", &[2, 1])], "Add", []),
@@ -292,22 +303,36 @@ fn pool_cases() -> Vec<Case> {
     ]
 }
 
+/// A weight in row-major order after it, so that a wrong order shows.
+fn weighted(name: &'static str, opset: i64, shape: &[i64], initializers: Vec<Tensor>, first: Node, n: i64) -> Case {
+    let mut initializers = initializers;
+    initializers.extend([weights("weight", &[n, 2]), ints("flat", &[2], &[1, -1])]);
+    let nodes = vec![first, node("Reshape", &["z", "flat"], &["f"], []), node("MatMul", &["f", "weight"], &["y"], [])];
+    case(name, opset, shape, initializers, nodes)
+}
+
 fn shape_cases() -> Vec<Case> {
     let i = ints;
     let w = weights;
-    /// A weight in row-major order after it, so that a wrong order shows.
-    fn weighted(name: &'static str, opset: i64, shape: &[i64], initializers: Vec<Tensor>, first: Node, n: i64) -> Case {
-        let mut initializers = initializers;
-        initializers.extend([weights("weight", &[n, 2]), ints("flat", &[2], &[1, -1])]);
-        let nodes =
-            vec![first, node("Reshape", &["z", "flat"], &["f"], []), node("MatMul", &["f", "weight"], &["y"], [])];
-        case(name, opset, shape, initializers, nodes)
-    }
     vec![
-        weighted("transpose", 13, &[1, 2, 3, 2], vec![], node("Transpose", &["x"], &["z"], [("perm", A::Ints(&[0, 2, 3, 1]))]), 12),
+        weighted(
+            "transpose",
+            13,
+            &[1, 2, 3, 2],
+            vec![],
+            node("Transpose", &["x"], &["z"], [("perm", A::Ints(&[0, 2, 3, 1]))]),
+            12,
+        ),
         weighted("transpose_default", 13, &[2, 3], vec![], node("Transpose", &["x"], &["z"], []), 6),
         weighted("flatten", 13, &[1, 2, 3], vec![], node("Flatten", &["x"], &["z"], [("axis", A::Int(-1))]), 6),
-        weighted("reshape", 13, &[1, 2, 3], vec![i("s", &[3], &[0, -1, 2])], node("Reshape", &["x", "s"], &["z"], []), 6),
+        weighted(
+            "reshape",
+            13,
+            &[1, 2, 3],
+            vec![i("s", &[3], &[0, -1, 2])],
+            node("Reshape", &["x", "s"], &["z"], []),
+            6,
+        ),
         weighted("squeeze_9", 9, &[1, 2, 1, 3], vec![], node("Squeeze", &["x"], &["z"], [("axes", A::Ints(&[2]))]), 6),
         weighted("squeeze_13", 13, &[1, 2, 1, 3], vec![], node("Squeeze", &["x"], &["z"], []), 6),
         weighted("unsqueeze_9", 9, &[1, 6], vec![], node("Unsqueeze", &["x"], &["z"], [("axes", A::Ints(&[0, 3]))]), 6),
@@ -317,19 +342,43 @@ fn shape_cases() -> Vec<Case> {
             9,
             &[1, 3, 4],
             vec![],
-            node("Slice", &["x"], &["z"], [("starts", A::Ints(&[1, -3])), ("ends", A::Ints(&[9, -1])), ("axes", A::Ints(&[1, 2]))]),
+            node(
+                "Slice",
+                &["x"],
+                &["z"],
+                [("starts", A::Ints(&[1, -3])), ("ends", A::Ints(&[9, -1])), ("axes", A::Ints(&[1, 2]))],
+            ),
             4,
         ),
         weighted(
             "slice_13",
             13,
             &[1, 3, 5],
-            vec![i("s", &[2], &[-1, 0]), i("e", &[2], &[i64::MIN, i64::MAX]), i("a", &[2], &[1, 2]), i("d", &[2], &[-2, 2])],
+            vec![
+                i("s", &[2], &[-1, 0]),
+                i("e", &[2], &[i64::MIN, i64::MAX]),
+                i("a", &[2], &[1, 2]),
+                i("d", &[2], &[-2, 2]),
+            ],
             node("Slice", &["x", "s", "e", "a", "d"], &["z"], []),
             6,
         ),
-        weighted("gather", 13, &[1, 3, 2], vec![i("k", &[2], &[2, -3])], node("Gather", &["x", "k"], &["z"], [("axis", A::Int(1))]), 4),
-        weighted("gather_scalar", 13, &[1, 3, 2], vec![i("k", &[], &[1])], node("Gather", &["x", "k"], &["z"], [("axis", A::Int(2))]), 3),
+        weighted(
+            "gather",
+            13,
+            &[1, 3, 2],
+            vec![i("k", &[2], &[2, -3])],
+            node("Gather", &["x", "k"], &["z"], [("axis", A::Int(1))]),
+            4,
+        ),
+        weighted(
+            "gather_scalar",
+            13,
+            &[1, 3, 2],
+            vec![i("k", &[], &[1])],
+            node("Gather", &["x", "k"], &["z"], [("axis", A::Int(2))]),
+            3,
+        ),
         weighted(
             "pad_attribute",
             9,
@@ -415,8 +464,8 @@ fn shape_cases() -> Vec<Case> {
             &[1, 3],
             vec![i("s", &[1], &[3])],
             vec![
-                node("Constant", &[], &["c"], [("value", A::Tensor(w("", &[3])))]),
-                node("ConstantOfShape", &["s"], &["d"], [("value", A::Tensor(floats("", &[1], &[0.5])))]),
+                node("Constant", &[], &["c"], [("value", A::Tensor(w("", &[3]).into()))]),
+                node("ConstantOfShape", &["s"], &["d"], [("value", A::Tensor(floats("", &[1], &[0.5]).into()))]),
                 node("Constant", &[], &["e"], [("value_int", A::Int(3))]),
                 node("Cast", &["e"], &["f"], [("to", A::Int(1))]),
                 node("Add", &["x", "c"], &["xc"], []),
@@ -438,21 +487,27 @@ fn shape_cases() -> Vec<Case> {
     ]
 }
 
+/// All cases, by file.
 fn cases() -> Vec<Case> {
-    [linear_cases(), arithmetic_cases(), activation_cases(), pool_cases(), shape_cases()].into_iter().flatten().collect()
+    let groups = [linear_cases(), arithmetic_cases(), activation_cases(), pool_cases(), shape_cases()];
+    let mut cases: Vec<Case> = groups.into_iter().flatten().collect();
+    cases.sort_by_key(Case::file);
+    cases
+}
+
+/// The bytes of every model.
+pub(super) fn models() -> Vec<Vec<u8>> {
+    cases().iter().map(|case| encode(&case.model)).collect()
 }
 
 #[test]
 fn operators_agree_with_onnxruntime() {
-    let recorded: Vec<(&str, Vec<f64>)> = include_str!("recorded.txt")
-        .lines()
-        .map(|line| {
-            let (name, values) = line.split_once(':').unwrap();
-            (name, values.split_whitespace().map(|value| value.parse().unwrap()).collect())
-        })
-        .collect();
     let cases = cases();
-    assert_eq!(cases.iter().map(|case| case.name).collect::<Vec<_>>(), recorded.iter().map(|r| r.0).collect::<Vec<_>>());
+    let recorded = recorded(include_str!("recorded_operators.txt"));
+    for (case, (file, _)) in cases.iter().zip(&recorded) {
+        assert_eq!(case.file(), *file, "record the outputs anew");
+    }
+    assert_eq!(cases.len(), recorded.len(), "record the outputs anew");
     for (case, (name, expected)) in cases.iter().zip(&recorded) {
         let network = from_bytes(&encode(&case.model)).unwrap_or_else(|error| panic!("{name}: {error}"));
         let x = probe(network.n_inputs());
@@ -466,12 +521,12 @@ fn operators_agree_with_onnxruntime() {
     }
 }
 
-/// Writes the models for `record.py`, which prints what `recorded.txt` holds.
+/// Writes the models for `record.py`, which prints what `recorded_operators.txt` holds.
 #[test]
 #[ignore = "regenerates goldens: DIADEM_DUMP=<folder> cargo test -p diadem-network dump_models -- --ignored"]
 fn dump_models() {
     let folder = std::path::PathBuf::from(std::env::var_os("DIADEM_DUMP").unwrap());
-    for (i, case) in cases().iter().enumerate() {
-        std::fs::write(folder.join(format!("{i:03}_{}.onnx", case.name)), encode(&case.model)).unwrap();
+    for case in cases() {
+        std::fs::write(folder.join(case.file()), encode(&case.model)).unwrap();
     }
 }
