@@ -7,6 +7,7 @@
 //#import shared/constants
 //#import shared/tiles
 //#import shared/lanes
+//#import shared/reach
 
 @group(0) @binding(0) var<uniform> params: AffineTerms;
 
@@ -20,7 +21,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if is_inside {
         let error = book[frame.owners + frame.first_tile + index] * frame.state_stride + params.error;
         let slot = params.slot * frame.slot_size + index;
-        for (var k = local.y; k < params.n; k += LANES) {
+        let reach = load_reach(params.slot, index);
+        let n_reached = count_reached(reach, params.n);
+        for (var e = local.y; e < n_reached; e += LANES) {
+            let k = reached(reach, e);
             let a = coefficients[slot + k * n_tiles];
             bias += a * constants[params.bias + k];
             slack += abs(a) * state[error + k];

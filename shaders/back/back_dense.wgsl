@@ -6,6 +6,7 @@
 //#import shared/frame
 //#import shared/constants4
 //#import shared/tiles
+//#import shared/reach
 
 @group(0) @binding(0) var<uniform> params: BackAffine;
 
@@ -15,6 +16,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let input = 4u * id.y;
     if id.x >= n_tiles || input >= params.n_in {
         return;
+    }
+    if id.y == 0u {
+        store_reach(params.to, id.x, everything());
     }
     let n_valid = params.n_in - input;
     var a = params.from_ * frame.slot_size + id.x;

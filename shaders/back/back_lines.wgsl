@@ -10,6 +10,7 @@
 //#import shared/frame
 //#import shared/tiles
 //#import shared/lanes
+//#import shared/reach
 
 @group(0) @binding(0) var<uniform> params: BackLines;
 
@@ -24,7 +25,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let n = params.n;
         let lines = book[frame.owners + frame.first_tile + index] * frame.state_stride + params.lines;
         let slot = params.slot * frame.slot_size + index;
-        for (var j = local.y; j < n; j += LANES) {
+        let reach = load_reach(params.slot, index);
+        let n_reached = count_reached(reach, n);
+        for (var e = local.y; e < n_reached; e += LANES) {
+            let j = reached(reach, e);
             let a = coefficients[slot + j * n_tiles];
             let positive = max(a, vec4<f32>());
             let negative = min(a, vec4<f32>());

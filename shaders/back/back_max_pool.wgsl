@@ -10,6 +10,7 @@
 //#import shared/frame
 //#import shared/tiles
 //#import shared/lanes
+//#import shared/reach
 
 struct Params {
     pool: BackMaxPool,
@@ -19,6 +20,20 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 
 const DOMINATES: u32 = 0x80000000u;
+
+fn operand_reach(reach: Reach) -> Reach {
+    if reach.width == 0u {
+        return reach;
+    }
+    let shape = params.shape;
+    return Reach(
+        reach.channels,
+        window_range(reach.ys, shape.stride_y, shape.dilation_y, shape.kernel_height, shape.pad_y, shape.in_height),
+        window_range(reach.xs, shape.stride_x, shape.dilation_x, shape.kernel_width, shape.pad_x, shape.in_width),
+        shape.in_height,
+        shape.in_width,
+    );
+}
 
 @compute @workgroup_size(8, 32)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -35,7 +50,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let from_ = pool.from_ * frame.slot_size + index;
         let to = pool.to * frame.slot_size + index;
         let n_positions = shape.in_height * shape.in_width;
-        for (var i = local.y; i < pool.n_in; i += LANES) {
+        let reach = load_reach(pool.from_, index);
+        let to_reach = operand_reach(reach);
+        if local.y == 0u {
+            store_reach(pool.to, index, to_reach);
+        }
+        let n_inputs = count_reached(to_reach, pool.n_in);
+        for (var e = local.y; e < n_inputs; e += LANES) {
+            let i = reached(to_reach, e);
             let channel = i / n_positions;
             let y = (i % n_positions) / shape.in_width;
             let x = i % shape.in_width;
@@ -55,7 +77,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     }
                     let o = (channel * shape.out_height + out_y) * shape.out_width + out_x;
                     let choice = marks[choices + o];
-                    if (choice & ~DOMINATES) == i {
+                    if (choice & ~DOMINATES) == i && is_reached(reach, o) {
                         let a = coefficients[from_ + o * n_tiles];
                         sum += select(max(a, vec4<f32>()), a, (choice & DOMINATES) != 0u);
                     }
@@ -64,7 +86,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             coefficients[to + i * n_tiles] = sum;
         }
         let base = subdomain * frame.state_stride;
-        for (var o = local.y; o < pool.n_out; o += LANES) {
+        let n_outputs = count_reached(reach, pool.n_out);
+        for (var e = local.y; e < n_outputs; e += LANES) {
+            let o = reached(reach, e);
             let a = coefficients[from_ + o * n_tiles];
             let choice = marks[choices + o];
             let i = choice & ~DOMINATES;

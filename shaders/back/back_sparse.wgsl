@@ -7,6 +7,7 @@
 //#import shared/frame
 //#import shared/constants
 //#import shared/tiles
+//#import shared/reach
 
 @group(0) @binding(0) var<uniform> params: BackAffine;
 
@@ -19,9 +20,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let from_ = params.from_ * frame.slot_size + id.x;
     let row = params.columns + params.n_in + 1u;
     let end = tables[params.columns + id.y + 1u];
+    let reach = load_reach(params.from_, id.x);
+    if id.y == 0u {
+        store_reach(params.to, id.x, everything());
+    }
     var sum = vec4<f32>();
     for (var e = tables[params.columns + id.y]; e < end; e++) {
-        sum += coefficients[from_ + tables[row + e] * n_tiles] * constants[params.weight + e];
+        let k = tables[row + e];
+        if is_reached(reach, k) {
+            sum += coefficients[from_ + k * n_tiles] * constants[params.weight + e];
+        }
     }
     coefficients[params.to * frame.slot_size + id.y * n_tiles + id.x] = sum;
 }

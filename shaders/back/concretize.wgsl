@@ -9,6 +9,7 @@
 //#import shared/frame
 //#import shared/tiles
 //#import shared/lanes
+//#import shared/reach
 
 @group(0) @binding(0) var<uniform> params: Concretize;
 
@@ -23,7 +24,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         // The input box starts the state.
         let lower = book[frame.owners + frame.first_tile + index] * frame.state_stride;
         let slot = params.slot * frame.slot_size + index;
-        for (var i = local.y; i < params.n; i += LANES) {
+        let reach = load_reach(params.slot, index);
+        let n_reached = count_reached(reach, params.n);
+        for (var e = local.y; e < n_reached; e += LANES) {
+            let i = reached(reach, e);
             let a = coefficients[slot + i * n_tiles];
             let l = state[lower + i];
             let u = state[lower + params.n + i];

@@ -1,5 +1,5 @@
 // The first coefficients, bias and slack of every row `± z_j`:
-//   kind 0: the unit vector on the target;
+//   kind 0: the unit vector on the target (a block of one coefficient per row, where the target is an image);
 //   kind 1: row `j` of the target's dense weight, already on its operand, with `bias = ± b_j` and what rounding it may cost.
 //
 // Workgroup: 8 tiles by 32 lanes along the coefficients.
@@ -9,8 +9,16 @@
 //#import shared/constants
 //#import shared/tiles
 //#import shared/lanes
+//#import shared/reach
 
-@group(0) @binding(0) var<uniform> params: Seed;
+struct Params {
+    seed: Seed,
+    // The target's plane, if it is an image.
+    height: u32,
+    width: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(8, 32)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -19,6 +27,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if index >= n_tiles {
         return;
     }
+    let seed = params.seed;
     let tile = tile_at(index);
     // A row that only fills its tile has sign 0, and so has its whole row of coefficients.
     var sign_ = vec4<f32>();
@@ -27,16 +36,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if is_row(tile, r) {
             sign_[r] = row_sign(tile, r);
             neuron[r] = row_neuron(tile, r);
+        } else {
+            neuron[r] = neuron[0];
         }
     }
-    let slot = params.slot * frame.slot_size + index;
-    if params.kind == 0u {
-        for (var j = local.y; j < params.n; j += LANES) {
+    let slot = seed.slot * frame.slot_size + index;
+    var reach = everything();
+    if seed.kind == 0u {
+        if params.width != 0u {
+            reach = reach_of(neuron);
+        }
+        let n = count_reached(reach, seed.n);
+        for (var e = local.y; e < n; e += LANES) {
+            let j = reached(reach, e);
             coefficients[slot + j * n_tiles] = select(vec4<f32>(), sign_, neuron == vec4<u32>(j));
         }
     } else {
-        let row = params.weight + neuron * params.n;
-        for (var i = local.y; i < params.n; i += LANES) {
+        let row = seed.weight + neuron * seed.n;
+        for (var i = local.y; i < seed.n; i += LANES) {
             coefficients[slot + i * n_tiles] = sign_
                 * vec4<f32>(constants[row.x + i], constants[row.y + i], constants[row.z + i], constants[row.w + i]);
         }
@@ -44,18 +61,37 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if local.y != 0u {
         return;
     }
+    store_reach(seed.slot, index, reach);
     var bias = vec4<f32>();
-    var slack = vec4<f32>(params.underflow);
-    if params.kind == 1u {
+    var slack = vec4<f32>(seed.underflow);
+    if seed.kind == 1u {
         for (var r = 0u; r < 4u; r++) {
-            let b = constants[params.bias + neuron[r]];
+            let b = constants[seed.bias + neuron[r]];
             bias[r] = sign_[r] * b;
-            slack[r] += params.gamma_bias * abs(b);
-            if params.is_inexact != 0u {
-                slack[r] += state[tile.subdomain * frame.state_stride + params.error + neuron[r]];
+            slack[r] += seed.gamma_bias * abs(b);
+            if seed.is_inexact != 0u {
+                slack[r] += state[tile.subdomain * frame.state_stride + seed.error + neuron[r]];
             }
         }
     }
     rows[index] = bias;
     rows[frame.tile_capacity + index] = slack;
+}
+
+// The block around four neurons.
+fn reach_of(neuron: vec4<u32>) -> Reach {
+    let line = neuron / params.width;
+    return Reach(
+        span(line / params.height),
+        span(line % params.height),
+        span(neuron % params.width),
+        params.height,
+        params.width,
+    );
+}
+
+fn span(values: vec4<u32>) -> vec2<u32> {
+    let low = min(values.xy, values.zw);
+    let high = max(values.xy, values.zw);
+    return vec2<u32>(min(low.x, low.y), max(high.x, high.y) + 1u);
 }

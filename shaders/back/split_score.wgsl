@@ -6,6 +6,7 @@
 //#import shared/params
 //#import shared/frame
 //#import shared/tiles
+//#import shared/reach
 
 @group(0) @binding(0) var<uniform> params: Concretize;
 
@@ -31,7 +32,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var i = local; i < params.n; i += SIZE) {
             var sum = vec4<f32>();
             for (var t = begin; t < end; t++) {
-                sum += abs(coefficients[slot + i * n_tiles + t]);
+                if is_reached(load_reach(params.slot, t), i) {
+                    sum += abs(coefficients[slot + i * n_tiles + t]);
+                }
             }
             let score = (sum.x + sum.y + sum.z + sum.w) * (state[box_ + params.n + i] - state[box_ + i]);
             if is_finite(score) && score > best {

@@ -181,7 +181,8 @@ fn logistic_upper(l: f32, u: f32) -> vec2<f32> {
     if u > 0.0 && l >= 0.0 {
         slope = logistic_slope(middle);
     } else if u > 0.0 && chord > logistic_slope(u) {
-        // The tangent from the left end: bisection for `σ'(d) (d - l) = σ(d) - σ(l)`.
+        // Valid tangents touch at or beyond the one from the left end, `σ'(d) (d - l) = σ(d) - σ(l)` (by bisection); of these
+        // the least area lies below the one that touches nearest to the middle.
         var low = 0.0;
         var high = u;
         for (var i = 0u; i < 24u; i++) {
@@ -192,7 +193,7 @@ fn logistic_upper(l: f32, u: f32) -> vec2<f32> {
                 high = d;
             }
         }
-        slope = logistic_slope(0.5 * (low + high));
+        slope = logistic_slope(max(0.5 * (low + high), middle));
     }
     slope = at_least(clamp(slope, 0.0, 0.25));
     var at = max(at_l - slope * l, at_u - slope * u);

@@ -21,6 +21,8 @@ struct Frame {
     firsts: u32,
     owners: u32,
     arguments: u32,
+    // Book: what each tile of a chunk reaches `[n_slots, tile_capacity, 4]`.
+    reaches: u32,
     // Tables: `[n_grids, 2]`, tiles per workgroup and workgroups along the neurons.
     grids: u32,
     n_grids: u32,
@@ -37,8 +39,7 @@ struct Frame {
     split: u32,
     slopes: u32,
     inputs: u32,
-    padding_0: u32,
-    padding_1: u32,
+    padding: u32,
 }
 
 @group(0) @binding(1) var<uniform> frame: Frame;

@@ -3,6 +3,7 @@
 pub mod device;
 mod engine;
 mod error;
+mod flop;
 mod kernels;
 mod logistic;
 mod magnitude;
@@ -11,9 +12,10 @@ mod record;
 mod scalar;
 mod slack;
 
-pub use device::{Device, DeviceChoice, DeviceDescription};
+pub use device::{Device, DeviceChoice, DeviceDescription, host_peak_flop_per_s};
 pub use engine::{Batch, BoundEngine, Bounds, Wanted};
 pub use error::{Error, ErrorKind};
+pub use flop::flop_per_box;
 pub use program::Program;
 pub use record::{Method, Recipe, record};
 pub use slack::Arithmetic;

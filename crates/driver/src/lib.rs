@@ -1,8 +1,10 @@
-//! Everything that decides: falsification, branch and bound, verdicts.
+//! Everything that decides: falsification, branch and bound, verdicts; and how fast that is.
 
+mod bench;
 mod error;
 pub mod search;
 
+pub use bench::{BoundsBench, BoundsRate};
 pub use error::Error;
 pub use search::{
     Counterexample, Interrupt, Limits, Observer, Outcome, Progress, Silent, StopReason, Verdict, Verify, VerifyOptions,

@@ -4,6 +4,9 @@
 pub mod gpu;
 pub mod host;
 pub mod isa;
+mod peak;
+
+pub use peak::host_peak_flop_per_s;
 
 use std::str::FromStr;
 

@@ -6,7 +6,7 @@ mod frontier;
 mod limits;
 mod objective;
 mod observer;
-mod random;
+pub(crate) mod random;
 mod verdict;
 mod verify;
 

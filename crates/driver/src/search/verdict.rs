@@ -51,6 +51,8 @@ pub struct Outcome {
     /// The smallest lower bound over the pieces: how far the worst one is from verified (positive: verified); `None` where
     /// nothing was bounded.
     pub lower_bound: Option<f64>,
+    /// Why the host computed (some of it) instead of the device that was asked for.
+    pub fallback: Option<String>,
 }
 
 impl StopReason {

@@ -47,7 +47,7 @@ impl Verify<'_> {
     pub fn run(&self, options: &VerifyOptions, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
         let mut outcome =
-            Outcome { verdict: Verdict::Verified, subdomains: 0, rebounded: 0, lower_bound: None };
+            Outcome { verdict: Verdict::Verified, subdomains: 0, rebounded: 0, lower_bound: None, fallback: None };
         for objective in Objective::of(self.network, self.property)? {
             let end = self.decide(&objective, options, &clock, observer, &mut outcome)?;
             match end {
@@ -78,6 +78,7 @@ impl Verify<'_> {
         }
         let engine = BoundEngine::new(self.device, Arc::clone(&objective.network), &objective.region, Recipe::default())?;
         let falsifier = Falsifier::new(self.device, self.network, self.property, objective)?;
+        outcome.fallback = outcome.fallback.take().or_else(|| engine.fallback().map(str::to_owned));
         let mut random = Random::new(options.seed);
         let quick = Effort { starts: 2, steps: 4 };
         if let Some(found) = falsifier.attack_region(&|_| true, quick, &mut random, clock)? {
@@ -103,6 +104,7 @@ impl Verify<'_> {
         }
         let mut search = BranchAndBound::new(objective, &engine, &falsifier);
         let end = search.run(clock, observer)?;
+        outcome.fallback = outcome.fallback.take().or_else(|| engine.fallback().map(str::to_owned));
         let (subdomains, rebounded) = search.counts();
         outcome.subdomains += subdomains;
         outcome.rebounded += rebounded;

@@ -45,8 +45,7 @@ pub fn read(path: &Path) -> Result<Network, Error> {
 /// # Errors
 /// As [`read`].
 pub fn read_with_input_shape(path: &Path, shape: &[usize]) -> Result<Network, Error> {
-    let import = |bytes: Vec<u8>| lower::network(&decode(&bytes)?, Some(shape), lower::MAX_COEFFICIENTS);
-    file_bytes(path).and_then(import).map_err(|error| error.in_file(path))
+    file_bytes(path).and_then(|bytes| import(&bytes, Some(shape))).map_err(|error| error.in_file(path))
 }
 
 /// Reads a model from the bytes of a file, gzip-compressed or not.
@@ -55,9 +54,13 @@ pub fn read_with_input_shape(path: &Path, shape: &[usize]) -> Result<Network, Er
 /// When the bytes are no ONNX model, or it uses an operator that cannot be lowered.
 pub fn from_bytes(bytes: &[u8]) -> Result<Network, Error> {
     if bytes.starts_with(&GZIP_MAGIC) {
-        return lower::network(&decode(&decompress(bytes)?)?, None, lower::MAX_COEFFICIENTS);
+        return import(&decompress(bytes)?, None);
     }
-    lower::network(&decode(bytes)?, None, lower::MAX_COEFFICIENTS)
+    import(bytes, None)
+}
+
+fn import(bytes: &[u8], input_shape: Option<&[usize]>) -> Result<Network, Error> {
+    lower::network(&decode(bytes)?, input_shape, lower::coefficient_budget(bytes.len()))
 }
 
 /// The model in a file, decompressed.

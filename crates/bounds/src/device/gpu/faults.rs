@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use crate::error::{Error, ErrorKind};
@@ -56,6 +57,29 @@ impl Faults {
         Ok(result)
     }
 
+    /// Makes a buffer with these contents.
+    ///
+    /// Not `create_buffer_init`, which panics where there is no memory.
+    pub fn upload(
+        &self,
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        label: &str,
+        contents: &[u8],
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, Error> {
+        self.catch(device, || {
+            let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: contents.len() as u64,
+                usage: usage | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            queue.write_buffer(&buffer, 0, contents);
+            buffer
+        })
+    }
+
     /// Waits for everything submitted and returns the contents of a mappable buffer.
     pub fn read(&self, device: &wgpu::Device, buffer: &wgpu::Buffer, n_bytes: u64) -> Result<Vec<u8>, Error> {
         let slice = buffer.slice(..n_bytes);
@@ -65,8 +89,10 @@ impl Faults {
                 // The receiver is gone only if this call already failed.
                 let _ = sender.send(result);
             });
-            device.poll(wgpu::PollType::wait_indefinitely())
+            // wgpu 30 panics if the device is lost while it waits.
+            catch_unwind(AssertUnwindSafe(|| device.poll(wgpu::PollType::wait_indefinitely())))
         })?
+        .map_err(|_| ErrorKind::Device("it was lost".into()))?
         .map_err(|error| ErrorKind::Device(error.to_string()))?;
         let failed = |problem: String| {
             self.check().err().unwrap_or_else(|| ErrorKind::Device(format!("results cannot be read: {problem}")).into())

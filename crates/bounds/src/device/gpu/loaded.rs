@@ -1,8 +1,6 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wgpu::util::DeviceExt;
-
 use super::Shared;
 use super::arrangement::{Arrangement, MAX_SUBDOMAINS, Needs, Place};
 use super::kernel::{Bindings, Kernel, UNIFORM_STRIDE};
@@ -25,6 +23,9 @@ pub struct GpuProgram {
     tables: wgpu::Buffer,
     params: wgpu::Buffer,
     room: Mutex<Room>,
+    /// Most subdomains that memory is pretended to hold.
+    #[cfg(test)]
+    pub(super) pretended: usize,
 }
 
 /// The buffers that depend on the batch's size, kept from call to call.
@@ -61,7 +62,7 @@ pub struct Stop {
 impl GpuProgram {
     pub(super) fn new(shared: Arc<Shared>, program: &Program<f32>, products: Products) -> Result<Self, Error> {
         let schedule = Schedule::new(program, products)?;
-        let Shared { device, faults, .. } = &*shared;
+        let Shared { device, queue, faults, .. } = &*shared;
         let limits = device.limits();
         let largest_buffer = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let needs = Needs::new(program, &schedule, largest_buffer);
@@ -78,16 +79,10 @@ impl GpuProgram {
             let problem = format!("one subproblem needs buffers of more than {largest_buffer} bytes");
             return Err(ErrorKind::OutOfMemory(problem).into());
         }
-        let upload = |label, contents: &[u8], usage| {
-            device.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: Some(label), contents, usage })
-        };
-        let (constants, tables, params) = faults.catch(device, || {
-            (
-                upload("constants", bytemuck::cast_slice(&constants), wgpu::BufferUsages::STORAGE),
-                upload("tables", bytemuck::cast_slice(&schedule.tables), wgpu::BufferUsages::STORAGE),
-                upload("params", &schedule.params, wgpu::BufferUsages::UNIFORM),
-            )
-        })?;
+        let upload = |label, contents: &[u8], usage| faults.upload(device, queue, label, contents, usage);
+        let constants = upload("constants", bytemuck::cast_slice(&constants), wgpu::BufferUsages::STORAGE)?;
+        let tables = upload("tables", bytemuck::cast_slice(&schedule.tables), wgpu::BufferUsages::STORAGE)?;
+        let params = upload("params", &schedule.params, wgpu::BufferUsages::UNIFORM)?;
         let mut pipelines = vec![None; Kernel::ALL.len()];
         for kernel in kernels_of(&schedule) {
             if pipelines[kernel as usize].is_none() {
@@ -96,7 +91,19 @@ impl GpuProgram {
         }
         let n_inputs = program.n_inputs;
         let room = Mutex::new(Room { plan: None, most: MAX_SUBDOMAINS });
-        Ok(Self { shared, schedule, needs, n_inputs, pipelines, constants, tables, params, room })
+        Ok(Self {
+            shared,
+            schedule,
+            needs,
+            n_inputs,
+            pipelines,
+            constants,
+            tables,
+            params,
+            room,
+            #[cfg(test)]
+            pretended: usize::MAX,
+        })
     }
 
     /// Bounds every box of a batch; one submission for as many as the device holds.
@@ -128,17 +135,12 @@ impl GpuProgram {
             });
             match attempt {
                 Ok(end) => done = end,
-                Err(Error { kind: ErrorKind::OutOfMemory(problem) }) => {
-                    let tried =
-                        room.plan.take().map_or(room.most.min(n_boxes - done), |plan| plan.arrangement.capacity);
-                    if tried <= 1 {
-                        return Err(ErrorKind::OutOfMemory(problem).into());
-                    }
-                    room.most = tried / 2;
-                }
                 Err(error) => {
-                    room.plan = None;
-                    return Err(error);
+                    let capacity = room.plan.take().map_or(0, |plan| plan.arrangement.capacity);
+                    if capacity <= 1 || !matches!(error.kind, ErrorKind::OutOfMemory(_)) {
+                        return Err(error);
+                    }
+                    room.most = capacity / 2;
                 }
             }
         }
@@ -147,26 +149,44 @@ impl GpuProgram {
 
     /// A plan for `n_wanted` subdomains, or for as many of them as fit: the last one if it will do.
     fn prepare<'r>(&self, room: &'r mut Room, n_wanted: usize, has_slopes: bool) -> Result<&'r Plan, Error> {
-        let (most, n_wanted) = (room.most, n_wanted.min(room.most));
         let is_enough = |plan: &Plan| {
             let Arrangement { capacity, is_full, has_slopes: has, .. } = plan.arrangement;
-            (capacity >= n_wanted || is_full) && capacity <= most && (has || !has_slopes)
+            (capacity >= n_wanted.min(room.most) || is_full) && (has || !has_slopes)
         };
         // An old plan that will not do is freed before its successor is made.
         if let Some(plan) = room.plan.take().filter(is_enough) {
             return Ok(room.plan.insert(plan));
         }
-        // A power of two, so that batches that grow slowly do not plan anew each time.
-        let arrangement = self.needs.arrange(n_wanted.next_power_of_two().min(most), has_slopes);
-        let arrangement = arrangement.ok_or_else(|| {
-            let problem = "one subproblem's results and coefficients exceed the largest buffer".to_owned();
-            Error::from(ErrorKind::OutOfMemory(problem))
-        })?;
-        let Shared { device, faults, .. } = &*self.shared;
-        Ok(room.plan.insert(faults.catch(device, || self.allocate(arrangement))?))
+        loop {
+            // A power of two, so that batches that grow slowly do not plan anew each time.
+            let arrangement = self.needs.arrange(n_wanted.next_power_of_two().min(room.most), has_slopes);
+            let arrangement = arrangement.ok_or_else(|| {
+                let problem = "one subproblem's results and coefficients exceed the largest buffer".to_owned();
+                Error::from(ErrorKind::OutOfMemory(problem))
+            })?;
+            let capacity = arrangement.capacity;
+            match self.allocate(arrangement) {
+                Err(Error { kind: ErrorKind::OutOfMemory(_) }) if capacity > 1 => room.most = capacity / 2,
+                plan => return Ok(room.plan.insert(plan?)),
+            }
+        }
     }
 
-    fn allocate(&self, arrangement: Arrangement) -> Plan {
+    fn allocate(&self, arrangement: Arrangement) -> Result<Plan, Error> {
+        #[cfg(test)]
+        if arrangement.capacity > self.pretended {
+            return Err(ErrorKind::OutOfMemory("pretended".into()).into());
+        }
+        let Shared { device, queue, faults, .. } = &*self.shared;
+        let mut frames = vec![0_u8; arrangement.frames.len() * UNIFORM_STRIDE];
+        for (place, frame) in frames.chunks_exact_mut(UNIFORM_STRIDE).zip(&arrangement.frames) {
+            place[..size_of_val(frame)].copy_from_slice(bytemuck::bytes_of(frame));
+        }
+        let frames = faults.upload(device, queue, "frames", &frames, wgpu::BufferUsages::UNIFORM)?;
+        faults.catch(device, || self.allocate_now(arrangement, &frames))
+    }
+
+    fn allocate_now(&self, arrangement: Arrangement, frames: &wgpu::Buffer) -> Plan {
         let Shared { device, pipelines, .. } = &*self.shared;
         let buffer = |label, size: u64, usage| {
             let size = size.max(16);
@@ -174,15 +194,6 @@ impl GpuProgram {
         };
         let inspected = if cfg!(test) { wgpu::BufferUsages::COPY_SRC } else { wgpu::BufferUsages::empty() };
         let memory = |label, size| buffer(label, size, wgpu::BufferUsages::STORAGE | inspected);
-        let mut frames = vec![0_u8; arrangement.frames.len() * UNIFORM_STRIDE];
-        for (place, frame) in frames.chunks_exact_mut(UNIFORM_STRIDE).zip(&arrangement.frames) {
-            place[..size_of_val(frame)].copy_from_slice(bytemuck::bytes_of(frame));
-        }
-        let frames = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
-            label: Some("frames"),
-            contents: &frames,
-            usage: wgpu::BufferUsages::UNIFORM,
-        });
         let state = memory("state", arrangement.state);
         let marks = memory("marks", arrangement.marks);
         let coefficients = memory("coefficients", arrangement.coefficients);
@@ -199,7 +210,7 @@ impl GpuProgram {
             device,
             Bindings {
                 params: &self.params,
-                frames: &frames,
+                frames,
                 constants: &self.constants,
                 tables: &self.tables,
                 state: &state,

@@ -1,5 +1,3 @@
-use wgpu::util::DeviceExt;
-
 use super::faults::Faults;
 use super::kernel::{compile, shaders};
 use crate::error::{Error, ErrorKind};
@@ -33,13 +31,9 @@ fn compute(
     pairs: &[[f32; 2]],
 ) -> Result<Vec<[f32; 4]>, Error> {
     let n_bytes = (pairs.len() * size_of::<[f32; 4]>()) as u64;
+    let input = faults.upload(device, queue, "pairs", bytemuck::cast_slice(pairs), wgpu::BufferUsages::STORAGE)?;
     let output = faults.catch(device, || {
         let pipeline = compile(device, None, "self_test", shaders::SELF_TEST, "main");
-        let input = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
-            label: Some("pairs"),
-            contents: bytemuck::cast_slice(pairs),
-            usage: wgpu::BufferUsages::STORAGE,
-        });
         let buffer = |usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("results"),

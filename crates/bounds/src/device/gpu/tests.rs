@@ -13,6 +13,45 @@ use crate::kernels::{self, Block, Row};
 use crate::program::{Backward, Forward, Program, Step, Walk};
 use crate::{Arithmetic, ErrorKind, Method, Recipe, record};
 
+#[test]
+#[ignore = "a measurement, not a test"]
+fn timings() {
+    let Some(gpu) = gpu() else { return };
+    let acas = Chain::new(&[5], 1).dense(50).relu().dense(50).relu().dense(50).relu().dense(50).relu().dense(50).relu();
+    let small = Chain::new(&[3, 16, 16], 2)
+        .conv([3, 16, 16], 16, CONV)
+        .relu()
+        .conv([16, 16, 16], 16, CONV)
+        .relu()
+        .conv([16, 16, 16], 16, ConvOptions { stride: [2, 2], ..CONV })
+        .relu()
+        .dense(40)
+        .relu()
+        .dense(10);
+    for (name, network, n_boxes, width) in
+        [("acas", acas.dense(5).build(), 200, 0.05), ("conv", small.build(), 2, 0.01)]
+    {
+        let program = recorded(&network, Recipe::default());
+        let (lower, upper) = boxes(network.n_inputs(), n_boxes, width);
+        for products in [Products::Direct, Products::Tiled] {
+            let start = std::time::Instant::now();
+            let loaded = GpuProgram::new(Arc::clone(&gpu.shared), &program, products).unwrap();
+            let load = start.elapsed();
+            let seconds: Vec<f64> = (0..3)
+                .map(|_| {
+                    let start = std::time::Instant::now();
+                    loaded.bound(request(&lower, &upper)).unwrap();
+                    start.elapsed().as_secs_f64()
+                })
+                .collect();
+            println!("{name} {products:?}: load {load:?}, {n_boxes} boxes {seconds:.3?}");
+        }
+        let start = std::time::Instant::now();
+        let raw = host::bound(&program, request(&lower, &upper));
+        println!("{name}: host {:?}, {} rows, {} undecided", start.elapsed(), raw.n_rows, raw.n_unstable);
+    }
+}
+
 /// The best adapter, or else a software one; none if the machine has none at all.
 fn gpu() -> Option<Gpu> {
     static OPENED: OnceLock<Option<Gpu>> = OnceLock::new();
@@ -657,6 +696,42 @@ fn a_program_that_no_buffer_holds_is_an_error() {
     let mut program = recorded(&network, Recipe::default());
     program.state_stride = usize::try_from(gpu.largest_buffer() / 4).unwrap() + 1;
     assert!(matches!(gpu.load(&program).unwrap_err().kind, ErrorKind::OutOfMemory(_)));
+}
+
+#[test]
+fn too_little_memory_means_smaller_submissions() {
+    let Some(gpu) = gpu() else { return };
+    let network = named("deep");
+    let mut loaded = gpu.load(&recorded(&network, Recipe::default())).unwrap();
+    let (lower, upper) = boxes(network.n_inputs(), 11, 0.3);
+    let expected = loaded.bound(request(&lower, &upper)).unwrap();
+    loaded.pretended = 3;
+    loaded.limit(usize::MAX, 1 << 30);
+    let got = loaded.bound(request(&lower, &upper)).unwrap();
+    assert_eq!(loaded.capacity().0, 2, "16, 8, 4, 2");
+    assert_eq!(got, expected);
+    loaded.pretended = 0;
+    loaded.limit(usize::MAX, 1 << 30);
+    let error = loaded.bound(request(&lower, &upper)).unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::OutOfMemory(_)), "{error}");
+}
+
+#[test]
+fn a_lost_device_is_an_error() {
+    let Some(gpu) = gpu() else { return };
+    // A device of its own: the others live on.
+    let gpu = Gpu::open(&AdapterChoice::Named(gpu.adapter().name.clone())).unwrap();
+    let network = named("deep");
+    let program = recorded(&network, Recipe::default());
+    let loaded = gpu.load(&program).unwrap();
+    let (lower, upper) = boxes(network.n_inputs(), 2, 0.3);
+    loaded.bound(request(&lower, &upper)).unwrap();
+    gpu.shared.device.destroy();
+    for _ in 0..2 {
+        let error = loaded.bound(request(&lower, &upper)).unwrap_err();
+        assert!(matches!(error.kind, ErrorKind::Device(_)), "{error}");
+    }
+    assert!(matches!(gpu.load(&program).unwrap_err().kind, ErrorKind::Device(_)));
 }
 
 #[test]

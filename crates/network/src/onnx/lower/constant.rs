@@ -3,6 +3,7 @@ use std::rc::Rc;
 use super::super::operator::{Operator, Value};
 use super::super::tensor::{Data, Tensor, data_type};
 use super::Lowering;
+use super::rows::weight_error;
 use crate::Error;
 
 impl Lowering {
@@ -67,21 +68,26 @@ impl Lowering {
         self.charge(op, Some(tensor.len()))?;
         let cast = match &tensor.data {
             Data::Float { values, error } if error.is_empty() && to == data_type::FLOAT => {
-                Tensor::floats(shape, values.iter().map(|&value| f64::from(value as f32)).collect())
+                // The result encloses both the value itself, which is what a cast between equal types leaves, and the rounded one.
+                let rounded: Vec<f64> = values.iter().map(|&value| f64::from(value as f32)).collect();
+                let off = |(&value, &rounded): (&f64, &f64)| {
+                    if value == rounded { 0.0 } else { (value - rounded).abs().next_up() }
+                };
+                let error: Vec<f64> = values.iter().zip(&rounded).map(off).collect();
+                let error = weight_error(0.0, Vec::new(), error).bias;
+                Tensor { shape, data: Data::Float { values: rounded, error } }
             }
             Data::Float { .. } if is_wide_float => (**tensor).clone(),
             Data::Float { values, error } if error.is_empty() && is_int(to) => {
-                let is_in_range = |value: f64| value.is_finite() && value.abs() < 2f64.powi(31);
-                if !values.iter().all(|&value| is_in_range(value)) {
-                    return Err(op.unsupported("of floats beyond the integers"));
+                // Others might be truncated to different integers, depending on how they were computed.
+                let is_sure = |value: f64| value.abs() < 2f64.powi(31) && value == f64::from(value as f32);
+                if !values.iter().all(|&value| is_sure(value)) {
+                    return Err(op.unsupported("of these floats to integers"));
                 }
                 Tensor::ints(shape, values.iter().map(|&value| value as i64).collect())
             }
-            Data::Int(values) if to == data_type::DOUBLE && values.iter().all(|v| v.unsigned_abs() <= 1 << 53) => {
+            Data::Int(values) if is_wide_float && values.iter().all(|value| value.unsigned_abs() <= 1 << 24) => {
                 Tensor::floats(shape, values.iter().map(|&value| value as f64).collect())
-            }
-            Data::Int(values) if to == data_type::FLOAT => {
-                Tensor::floats(shape, values.iter().map(|&value| f64::from(value as f32)).collect())
             }
             Data::Int(values)
                 if to == data_type::INT64 || (is_int(to) && values.iter().all(|&v| i32::try_from(v).is_ok())) =>

@@ -24,8 +24,13 @@ use super::shape::n_elements;
 use super::tensor::{Tensor, data_type};
 use crate::{Affine, Error, Network, NetworkBuilder, Op};
 
-/// The most coefficients, biases and folded constants that one model may ask for beyond what its file holds.
-pub(super) const MAX_COEFFICIENTS: usize = 1 << 28;
+/// The most coefficients, biases and folded constants that any model may be lowered to.
+const MAX_COEFFICIENTS: usize = 1 << 28;
+
+/// How many of them a model of so many bytes may be lowered to: small files make no huge networks.
+pub(super) fn coefficient_budget(n_bytes: usize) -> usize {
+    n_bytes.saturating_mul(8).saturating_add(1 << 25).min(MAX_COEFFICIENTS)
+}
 
 /// The operator sets whose meaning the lowering knows.
 const OPSETS: std::ops::RangeInclusive<i64> = 6..=21;

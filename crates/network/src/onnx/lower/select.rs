@@ -87,7 +87,7 @@ impl Lowering {
             let axis = axis.ok_or_else(|| op.mismatch("different axes and steps other than 0", format!("{axes:?}")))?;
             is_sliced[axis] = true;
             places[axis] = slice_places(from[axis], starts[i], ends[i], steps[i])
-                .ok_or_else(|| op.unsupported("from before the first element backwards"))?;
+                .ok_or_else(|| op.unsupported("backwards between these ends"))?;
         }
         self.select_places(op, op.input(0)?, &places, Fill::default())
     }
@@ -261,7 +261,9 @@ fn slice_places(n: usize, start: i64, end: i64, step: i64) -> Option<AxisPlaces>
     let (start, end) = (from_end(start), from_end(end));
     let (mut place, end) = if step > 0 {
         (start.clamp(0, n), end.clamp(0, n))
-    } else if start < 0 {
+    } else if start < 0 || end == i64::from(i32::MAX) || end == i64::MAX {
+        // The format clamps the start to the first element, numpy does not; onnxruntime takes a largest integer as the far end
+        // even when counting down.
         return None;
     } else {
         (start.min(n - 1), end.clamp(-1, n.max(1) - 1))
@@ -298,6 +300,7 @@ mod tests {
         assert_eq!(places(5, 3, 1, 1), Some(vec![]));
         assert_eq!(places(0, 0, 9, 1), Some(vec![]));
         assert_eq!(places(5, -9, -9, -1), None);
+        assert_eq!(places(5, 3, i64::MAX, -1), None);
     }
 
     #[test]

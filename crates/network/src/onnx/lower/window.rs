@@ -79,6 +79,11 @@ impl WindowAttributes {
         if auto_pad != AutoPad::Explicit && pads.iter().any(|&n| n != 0) {
             return Err(op.unsupported("with both pads and auto_pad"));
         }
+        let is_same = matches!(auto_pad, AutoPad::SameUpper | AutoPad::SameLower);
+        if is_same && dilation.iter().any(|&n| n > 1) {
+            // The format counts the dilation in the padding; onnxruntime does not, or refuses.
+            return Err(op.unsupported("with both dilations and auto_pad = SAME; export it with explicit pads"));
+        }
         let pads: Vec<usize> = pads.iter().map(|&n| n as usize).collect();
         Ok(Self {
             kernel: image(kernel, 1),

@@ -33,6 +33,12 @@ fn models(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The bytes of the smallest benchmark networks.
+pub(super) fn small_models() -> Vec<Vec<u8>> {
+    let files = data().map(|folder| models(&folder)).unwrap_or_default();
+    files.iter().map(|file| std::fs::read(file).unwrap()).filter(|bytes| bytes.len() < 4000).collect()
+}
+
 /// Equal but for `tolerance`, relative to the largest output.
 fn assert_close(left: &[f64], right: &[f64], tolerance: f64, what: &str) {
     assert_eq!(left.len(), right.len(), "{what}");

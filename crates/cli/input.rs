@@ -1,0 +1,67 @@
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use network::{BoxRegion, ErrorKind, Network, Property, nnet, onnx, vnnlib};
+use serde::Deserialize;
+
+/// Reads a network: `NNet` by its extension, else ONNX.
+pub fn network(path: &Path) -> Result<Network> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let is_nnet = name.ends_with(".nnet") || name.ends_with(".nnet.gz");
+    let read = if is_nnet { nnet::read(path) } else { onnx::read(path) };
+    read.map_err(|error| advise(error, "network"))
+}
+
+/// Reads a property and checks that it speaks of this network.
+pub fn property(path: &Path, network: &Network) -> Result<Property> {
+    let property = vnnlib::read(path).map_err(|error| advise(error, "property"))?;
+    property.check_sizes(network.n_inputs(), network.n_outputs()).map_err(|error| {
+        let error = error.in_file(path);
+        anyhow!("{error}; give the property of this network, or the network of this property")
+    })?;
+    Ok(property)
+}
+
+/// Reads a list of instances.
+pub fn instances(path: &Path) -> Result<Vec<network::instances::Instance>> {
+    network::instances::read(path).map_err(|error| advise(error, "list"))
+}
+
+/// Reads a box, `{"lower": [...], "upper": [...]}`, for a network with this many inputs.
+pub fn region(path: &Path, n_inputs: usize) -> Result<BoxRegion> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Ends {
+        lower: Vec<f64>,
+        upper: Vec<f64>,
+    }
+    let ends: Ends = serde_json::from_str(&text(path)?).with_context(|| {
+        format!("{}: expected a box, {{\"lower\": [...], \"upper\": [...]}} with one number per input", path.display())
+    })?;
+    let region = BoxRegion::new(ends.lower, ends.upper).map_err(|error| error.in_file(path))?;
+    if region.n_inputs() != n_inputs {
+        let n = region.n_inputs();
+        return Err(anyhow!("{}: the box has {n} inputs but the network has {n_inputs}", path.display()));
+    }
+    Ok(region)
+}
+
+/// Reads a small text file.
+pub fn text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let error = network::Error::from(ErrorKind::Io(error)).in_file(path);
+        advise(error, "file")
+    })
+}
+
+/// Adds what to do.
+fn advise(error: network::Error, what: &str) -> anyhow::Error {
+    match &error.kind {
+        ErrorKind::Io(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            let place = error.file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default();
+            anyhow!("{place}there is no such {what}; relative paths start where diadem runs (in a list or job file: where it lies)")
+        }
+        _ => error.into(),
+    }
+}

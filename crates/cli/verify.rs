@@ -1,0 +1,146 @@
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use driver::{Outcome, Verdict, Verify, VerifyOptions};
+use serde::Serialize;
+
+use crate::arguments::VerifyTask;
+use crate::progress::SearchBar;
+use crate::session::Session;
+use crate::status::Status;
+use crate::{console, counterexample, input, instances};
+
+/// What is known of one question, as JSON.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifyResult {
+    /// `verified`, `falsified` or `unknown`.
+    pub verdict: &'static str,
+    /// Why it is unknown.
+    pub reason: Option<&'static str>,
+    /// From before the files were read.
+    pub time_s: f64,
+    /// Subdomains bounded.
+    pub subdomains: u64,
+    /// Of those, bounded again in f64.
+    pub rebounded: u64,
+    /// How far the worst piece is from verified.
+    pub lower_bound: Option<f64>,
+    /// A violation.
+    pub counterexample: Option<CounterexampleFields>,
+    /// Why the device was not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+}
+
+/// A counterexample as JSON.
+#[derive(Debug, Clone, Serialize)]
+pub struct CounterexampleFields {
+    input: Vec<f64>,
+    output: Vec<f64>,
+    output_f32: Vec<f64>,
+    /// How far inside the violation.
+    pub margin: f64,
+    disjunct: usize,
+}
+
+/// Decides one property, or a list of them.
+pub fn run(task: &VerifyTask, session: &Session) -> Result<Status> {
+    match (&task.network, &task.property, &task.instances) {
+        (Some(network), Some(property), None) => one(task, network, property, session),
+        (None, None, Some(list)) => instances::run(task, list, session),
+        _ => bail!("verify needs a network and a property, or a list of instances"),
+    }
+}
+
+fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) -> Result<Status> {
+    let options = VerifyOptions {
+        limits: session.limits(task.max_subdomains),
+        seed: session.seed,
+        interrupt: session.interrupt.clone(),
+    };
+    let mut bar = SearchBar::new("", session.is_quiet);
+    let decided = decide(network, property, &options, session, &mut bar);
+    bar.finish();
+    let (outcome, time_s) = decided?;
+    if let (Verdict::Falsified(found), Some(path)) = (&outcome.verdict, &task.counterexample) {
+        counterexample::write(path, found)?;
+    }
+    let result = VerifyResult::new(&outcome, time_s);
+    session.print(&text(&result, task.counterexample.as_deref()));
+    session.write_json("verify", &result)?;
+    Ok(match outcome.verdict {
+        Verdict::Verified => Status::Done,
+        Verdict::Falsified(_) => Status::Falsified,
+        Verdict::Unknown(_) => Status::Unknown,
+    })
+}
+
+/// Reads both files and decides; also returns the seconds this took, reading included.
+pub fn decide(
+    network: &Path,
+    property: &Path,
+    options: &VerifyOptions,
+    session: &Session,
+    bar: &mut SearchBar,
+) -> Result<(Outcome, f64)> {
+    let start = Instant::now();
+    let network = input::network(network)?;
+    let property = input::property(property, &network)?;
+    let verify = Verify { network: &network, property: &property, device: session.device()? };
+    let outcome = verify.run(options, bar)?;
+    session.note_fallback(outcome.fallback.as_deref());
+    Ok((outcome, start.elapsed().as_secs_f64()))
+}
+
+impl VerifyResult {
+    /// The result of a search that took this long.
+    pub fn new(outcome: &Outcome, time_s: f64) -> Self {
+        let counterexample = match &outcome.verdict {
+            Verdict::Falsified(found) => Some(CounterexampleFields {
+                input: found.input.clone(),
+                output: found.output.clone(),
+                output_f32: found.output_f32.clone(),
+                margin: found.margin,
+                disjunct: found.disjunct,
+            }),
+            _ => None,
+        };
+        Self {
+            verdict: outcome.verdict.name(),
+            reason: console::reason(&outcome.verdict),
+            time_s,
+            subdomains: outcome.subdomains,
+            rebounded: outcome.rebounded,
+            lower_bound: outcome.lower_bound,
+            counterexample,
+            fallback: outcome.fallback.clone(),
+        }
+    }
+
+    /// What is worth a word besides verdict, time and subdomains.
+    pub fn remark(&self) -> String {
+        match (&self.counterexample, self.reason) {
+            (Some(found), _) => format!("margin {}", console::number(found.margin)),
+            (None, Some(reason)) => {
+                let bound = self.lower_bound.map_or("none yet".into(), console::number);
+                format!("{reason}, lower bound {bound} (positive would be verified)")
+            }
+            (None, None) => self.lower_bound.map_or(String::new(), |b| format!("lower bound {}", console::number(b))),
+        }
+    }
+}
+
+fn text(result: &VerifyResult, counterexample: Option<&Path>) -> String {
+    let mut text = format!(
+        "{}  {:.3} s, {} subdomains, {}\n",
+        console::verdict(result.verdict).trim_end(),
+        result.time_s,
+        console::count(result.subdomains),
+        result.remark()
+    );
+    if let (Some(_), Some(path)) = (&result.counterexample, counterexample) {
+        text.push_str(&format!("counterexample written to {}\n", path.display()));
+    }
+    text
+}
