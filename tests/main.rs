@@ -1,1 +1,14 @@
+//! The command line as its users see it: one file per job, what all commands share, past mistakes, and the house's rules.
 
+mod bench;
+mod bounds;
+mod cli;
+mod configs;
+mod hostile;
+mod house;
+mod instances;
+mod readme;
+mod reference;
+mod regression;
+mod support;
+mod verify;

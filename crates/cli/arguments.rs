@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use bounds::Method;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Sound verification of neural networks, on any GPU or on the host.
 ///
@@ -48,8 +49,117 @@ pub struct Settings {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// List the adapters, say which one `auto` takes and why, and test them
+    Devices,
+    /// Show the layers of a network, and what a property asks of it
+    Inspect(InspectTask),
+    /// Bound every output of a network over a box
+    Bounds(BoundsTask),
     /// Decide a property of a network, or every row of a list of them
     Verify(VerifyTask),
+    /// Measure how fast something is
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Run a job file, as in configs/
+    Run(RunTask),
+    /// Write the schemas of job files
+    #[command(hide = true)]
+    Schema(SchemaTask),
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Bound random sub-boxes of a property's box: subdomains per second, and what share of the machine that is
+    Bounds(BenchTask),
+}
+
+/// A network, and perhaps a property of it.
+#[derive(Debug, Clone, Args)]
+pub struct InspectTask {
+    /// The network: ONNX, or `NNet` by its extension
+    #[arg(long, value_name = "N")]
+    pub network: PathBuf,
+    /// A property: VNN-LIB
+    #[arg(long, value_name = "P")]
+    pub property: Option<PathBuf>,
+}
+
+/// A job file.
+#[derive(Debug, Clone, Args)]
+pub struct RunTask {
+    /// The job, as JSON; paths in it are relative to the file
+    #[arg(value_name = "JOB.json")]
+    pub job: PathBuf,
+}
+
+/// Where schemas go.
+#[derive(Debug, Clone, Args)]
+pub struct SchemaTask {
+    /// The folder
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+}
+
+/// A network and a box.
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BoundsTask {
+    /// The network: ONNX, or `NNet` by its extension
+    #[arg(long, value_name = "N")]
+    pub network: PathBuf,
+    /// The box of this property (VNN-LIB); the first, if it has several
+    #[arg(long, value_name = "P", required_unless_present = "region")]
+    pub property: Option<PathBuf>,
+    /// This box: {"lower": [...], "upper": [...]}
+    #[arg(long = "box", value_name = "B.json", conflicts_with = "property")]
+    #[serde(rename = "box")]
+    pub region: Option<PathBuf>,
+    /// How intermediate bounds are found
+    #[arg(long, value_name = "METHOD", default_value = "crown")]
+    #[serde(default)]
+    pub method: MethodName,
+}
+
+/// A network, a box, and how to measure.
+#[derive(Debug, Clone, Args, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BenchTask {
+    /// The network: ONNX, or `NNet` by its extension
+    #[arg(long, value_name = "N")]
+    pub network: PathBuf,
+    /// The property in whose box the sub-boxes lie (VNN-LIB)
+    #[arg(long, value_name = "P")]
+    pub property: PathBuf,
+    /// Number of sub-boxes
+    #[arg(long, value_name = "B", default_value_t = 1024)]
+    #[serde(default = "default_batch")]
+    pub batch: usize,
+    /// How intermediate bounds are found
+    #[arg(long, value_name = "METHOD", default_value = "crown")]
+    #[serde(default)]
+    pub method: MethodName,
+    /// How many times shorter their sides are than those of the box
+    #[arg(long, value_name = "K", default_value_t = 32.0)]
+    #[serde(default = "default_scale")]
+    pub scale: f64,
+    /// Measurements, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[serde(default = "default_repeat")]
+    pub repeat: usize,
+}
+
+/// How intermediate bounds are found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MethodName {
+    /// Intervals everywhere, outputs too
+    Ibp,
+    /// Intervals inside, linear bounds of the outputs
+    CrownIbp,
+    /// Linear bounds of every neuron that its interval leaves undecided
+    #[default]
+    Crown,
 }
 
 /// One property, or a list.
@@ -85,6 +195,55 @@ impl VerifyTask {
             start_at(path, folder);
         }
     }
+}
+
+impl BoundsTask {
+    /// Takes relative paths to start at `folder`.
+    pub fn start_at(&mut self, folder: &Path) {
+        self.network = folder.join(&self.network);
+        start_at(&mut self.property, folder);
+        start_at(&mut self.region, folder);
+    }
+}
+
+impl BenchTask {
+    /// Takes relative paths to start at `folder`.
+    pub fn start_at(&mut self, folder: &Path) {
+        self.network = folder.join(&self.network);
+        self.property = folder.join(&self.property);
+    }
+}
+
+impl MethodName {
+    /// The recorded method.
+    pub fn method(self) -> Method {
+        match self {
+            Self::Ibp => Method::Ibp,
+            Self::CrownIbp => Method::CrownIbp,
+            Self::Crown => Method::Crown,
+        }
+    }
+
+    /// The name, as in options and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ibp => "ibp",
+            Self::CrownIbp => "crown-ibp",
+            Self::Crown => "crown",
+        }
+    }
+}
+
+fn default_batch() -> usize {
+    1024
+}
+
+fn default_scale() -> f64 {
+    32.0
+}
+
+fn default_repeat() -> usize {
+    5
 }
 
 fn start_at(path: &mut Option<PathBuf>, folder: &Path) {

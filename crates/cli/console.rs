@@ -56,7 +56,8 @@ pub fn reason(verdict: &Verdict) -> Option<&'static str> {
 /// A count with thin groups of three digits: `1 234 567`.
 pub fn count(value: u64) -> String {
     let digits = value.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).expect("digits")).collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).expect("digits")).collect();
     groups.join(" ")
 }
 

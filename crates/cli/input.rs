@@ -60,7 +60,9 @@ fn advise(error: network::Error, what: &str) -> anyhow::Error {
     match &error.kind {
         ErrorKind::Io(cause) if cause.kind() == io::ErrorKind::NotFound => {
             let place = error.file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default();
-            anyhow!("{place}there is no such {what}; relative paths start where diadem runs (in a list or job file: where it lies)")
+            anyhow!(
+                "{place}there is no such {what}; relative paths start where diadem runs (in a list or job file: where it lies)"
+            )
         }
         _ => error.into(),
     }

@@ -1,21 +1,29 @@
 //! The command line of Diadem: words, files, progress and exit statuses; every algorithm is in the libraries.
 
 mod arguments;
+mod bench;
+mod bounds;
 mod console;
 mod counterexample;
+mod devices;
 mod input;
+mod inspect;
 mod instances;
+mod job;
 mod progress;
 mod results;
 mod session;
 mod status;
 mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Bench, Command, Settings};
+use job::Job;
 use session::Session;
 use status::Status;
 
@@ -31,8 +39,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, settings: arguments::Settings) -> anyhow::Result<Status> {
-    match command {
-        Command::Verify(task) => verify::run(&task, &Session::new(settings)?),
+fn run(command: Command, mut settings: Settings) -> Result<Status> {
+    let job = match command {
+        Command::Devices => return devices::run(&Session::new(settings)?),
+        Command::Inspect(task) => return inspect::run(&task, &Session::new(settings)?),
+        Command::Schema(task) => return write_schemas(&task.folder),
+        Command::Verify(task) => Job::Verify(task),
+        Command::Bounds(task) => Job::Bounds(task),
+        Command::Bench(Bench::Bounds(task)) => Job::Bench(task),
+        Command::Run(task) => Job::read(&task.job, &mut settings)?,
+    };
+    let session = Session::new(settings)?;
+    match job {
+        Job::Verify(task) => verify::run(&task, &session),
+        Job::Bounds(task) => bounds::run(&task, &session),
+        Job::Bench(task) => bench::run(&task, &session),
     }
+}
+
+/// Writes the schema of every kind of job file.
+fn write_schemas(folder: &Path) -> Result<Status> {
+    for (name, schema) in job::schemas() {
+        let path = folder.join(name);
+        let text = serde_json::to_string_pretty(&schema)? + "\n";
+        std::fs::write(&path, text).with_context(|| format!("{}: cannot be written", path.display()))?;
+    }
+    Ok(Status::Done)
 }

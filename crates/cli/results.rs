@@ -52,8 +52,11 @@ impl Results {
         let whole = old.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let text = String::from_utf8_lossy(&old[..whole]);
         if whole > 0 && text.lines().next() != Some(header.trim_end()) {
-            bail!("{}: line 1: these are not results of this list (its columns would be {}); move the file away or name another",
-                path.display(), header.trim_end());
+            bail!(
+                "{}: line 1: these are not results of this list (its columns would be {}); move the file away or name another",
+                path.display(),
+                header.trim_end()
+            );
         }
         let rows = instances::parse(&text, Path::new("")).map_err(|error| error.in_file(path))?;
         let mut done = HashMap::<_, Vec<String>>::new();
@@ -99,9 +102,8 @@ impl Results {
 
 /// The names of the columns, ours first; a column of the list that is called like one of ours is marked as the list's.
 fn header(extra: &[String]) -> String {
-    let theirs = extra.iter().map(|name| {
-        if COLUMNS.contains(&name.as_str()) { format!("list_{name}") } else { name.clone() }
-    });
+    let theirs =
+        extra.iter().map(|name| if COLUMNS.contains(&name.as_str()) { format!("list_{name}") } else { name.clone() });
     line(COLUMNS.iter().map(ToString::to_string).chain(theirs))
 }
 

@@ -46,11 +46,15 @@ struct Envelope<'a, T> {
 /// A device as JSON names it.
 #[derive(Debug, Serialize)]
 pub struct DeviceFields {
-    kind: &'static str,
-    name: String,
-    backend: String,
+    /// `host` or `gpu`.
+    pub kind: &'static str,
+    /// The product's name; for the host its instruction set.
+    pub name: String,
+    /// How it is reached.
+    pub backend: String,
     driver: String,
-    threads: usize,
+    /// Threads of the host; 0 for a GPU.
+    pub threads: usize,
 }
 
 impl Session {
@@ -146,7 +150,8 @@ impl Session {
 }
 
 impl DeviceFields {
-    fn of(device: &Device) -> Self {
+    /// The fields of a device.
+    pub fn of(device: &Device) -> Self {
         let bounds::DeviceDescription { kind, name, backend, driver, threads } = device.describe();
         Self { kind, name, backend, driver, threads }
     }

@@ -25,7 +25,9 @@ pub fn install_panic_hook() {
     panic::set_hook(Box::new(|panic| {
         let what = panic.payload_as_str().unwrap_or("no message");
         let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
-        eprintln!("error: a mistake inside diadem: {what}{place}; no verdict was reached. Please report it with the input");
+        eprintln!(
+            "error: a mistake inside diadem: {what}{place}; no verdict was reached. Please report it with the input"
+        );
         process::exit(Status::Error as i32);
     }));
 }

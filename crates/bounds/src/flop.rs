@@ -128,7 +128,9 @@ impl<'a> Usage<'a> {
                 }
                 Op::Activation(_) => arrive(node.inputs[0], reach, self.alive[id]),
                 Op::Add => node.inputs.iter().for_each(|&input| arrive(input, reach, 1.0)),
-                Op::MaxPool(_) => arrive(node.inputs[0], Reach::All, node.len() as f64 / nodes[node.inputs[0].0].len() as f64),
+                Op::MaxPool(_) => {
+                    arrive(node.inputs[0], Reach::All, node.len() as f64 / nodes[node.inputs[0].0].len() as f64)
+                }
             }
         }
         multiply_adds
@@ -147,7 +149,8 @@ impl Reach {
     fn share(self, affine: &Affine) -> f64 {
         match (self, &affine.map) {
             (Self::Window([height, width]), LinearMap::Conv(conv)) => {
-                (height.min(conv.out_height) * width.min(conv.out_width)) as f64 / (conv.out_height * conv.out_width) as f64
+                (height.min(conv.out_height) * width.min(conv.out_width)) as f64
+                    / (conv.out_height * conv.out_width) as f64
             }
             _ => 1.0,
         }
@@ -171,7 +174,8 @@ impl Reach {
 
 /// The inputs that a window of outputs reads.
 fn receptive_field(conv: &Conv, [height, width]: [usize; 2]) -> [usize; 2] {
-    let extent = |n: usize, axis: usize| (n - 1) * conv.stride[axis] + (conv.kernel[axis] - 1) * conv.dilation[axis] + 1;
+    let extent =
+        |n: usize, axis: usize| (n - 1) * conv.stride[axis] + (conv.kernel[axis] - 1) * conv.dilation[axis] + 1;
     [extent(height, 0).min(conv.in_height), extent(width, 1).min(conv.in_width)]
 }
 
@@ -216,9 +220,11 @@ mod tests {
         let intervals = 16.0;
         // One row from the output: 2 live neurons times 2 inputs. The rows of the undecided neuron start at the input.
         let objective = 4.0;
-        for (method, expected) in
-            [(Method::Ibp, intervals), (Method::CrownIbp, intervals + objective), (Method::Crown, intervals + objective)]
-        {
+        for (method, expected) in [
+            (Method::Ibp, intervals),
+            (Method::CrownIbp, intervals + objective),
+            (Method::Crown, intervals + objective),
+        ] {
             let flop = flop_per_box(&engine(method), &batch).unwrap();
             assert!((flop - 2.0 * expected).abs() < 1e-9, "{method:?}: {flop}");
         }

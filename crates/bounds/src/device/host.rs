@@ -10,6 +10,10 @@ use crate::program::{Backward, Forward, Program, Step, Walk};
 /// Most rows that are propagated together: four vectors, what the registers hold.
 const BLOCK_ROWS: usize = 64;
 
+/// How much more the undecided neurons count than the outputs when an input is chosen for splitting: where bounds are loose, the
+/// outputs' own coefficients say little (measured on ACAS Xu property 1: 4 halves the tree against 0.3, and 0 never ends).
+pub const INNER_WEIGHT: f64 = 4.0;
+
 /// Bounds of a batch, as an executor returns them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raw<T> {
@@ -18,7 +22,8 @@ pub struct Raw<T> {
     pub lower: Vec<T>,
     /// What rounding may have cost each, already inside, `[batch, n_rows]`.
     pub slack: Vec<T>,
-    /// The input along which each subdomain is best split (largest `Σ_rows |A_i| (u_i − l_i)`), if asked for.
+    /// The input along which each subdomain is best split, if asked for: the one with the largest share (see
+    /// [`crate::kernels::split_score`]) of the intermediate rows, [`INNER_WEIGHT`] times, and of the outputs' rows.
     pub split: Vec<u32>,
     /// The linear function below each output over its box, without the constant, `[batch, n_rows, n_inputs]`, if asked for.
     pub coefficients: Vec<T>,
@@ -123,6 +128,8 @@ struct Workspace<T> {
     operand: Operand<T>,
     block: Block<T>,
     rows: Vec<Row>,
+    /// Shares of each input: of intermediate rows, then of output rows.
+    scores: Vec<T>,
 }
 
 impl<T: Logistic> Workspace<T> {
@@ -135,6 +142,7 @@ impl<T: Logistic> Workspace<T> {
             operand: Operand::new(),
             block: Block::new(program.n_slots),
             rows: Vec::new(),
+            scores: vec![T::ZERO; 2 * program.n_inputs],
         }
     }
 
@@ -142,6 +150,7 @@ impl<T: Logistic> Workspace<T> {
         let n = program.n_inputs;
         self.state[..n].copy_from_slice(lower);
         self.state[n..2 * n].copy_from_slice(upper);
+        self.scores.fill(T::ZERO);
         let mut outcome = Outcome::empty();
         self.list_alive(program, 0);
         let mut node = 0;
@@ -156,7 +165,7 @@ impl<T: Logistic> Workspace<T> {
                     kernels::select(select, &self.state, &mut self.marks);
                     let list = &self.marks[select.list as usize..];
                     outcome.n_unstable += u64::from(list[0]);
-                    self.refine(program, backward, select.list as usize, spread);
+                    self.refine(program, backward, select.list as usize, request.wants_split, spread);
                     outcome.n_rows += 2 * u64::from(self.marks[select.list as usize]);
                 }
                 Step::Objective(backward) => {
@@ -184,7 +193,14 @@ impl<T: Logistic> Workspace<T> {
     }
 
     /// Bounds both ends of every listed neuron and writes them into the state.
-    fn refine(&mut self, program: &Program<T>, backward: &Backward, list: usize, spread: bool) {
+    fn refine(
+        &mut self,
+        program: &Program<T>,
+        backward: &Backward,
+        list: usize,
+        wants_split: bool,
+        spread: bool,
+    ) {
         let count = self.marks[list] as usize;
         if count == 0 {
             return;
@@ -200,18 +216,24 @@ impl<T: Logistic> Workspace<T> {
             let run = |block: &mut Block<T>, chunk: &[u32]| {
                 let rows = both_ends(chunk);
                 self.walk(program, backward, &rows, block);
-                (rows, block.bias.clone())
+                let mut scores = vec![T::ZERO; if wants_split { program.n_inputs } else { 0 }];
+                if wants_split {
+                    self.score(backward, block, rows.len(), &mut scores);
+                }
+                (rows, block.bias.clone(), scores)
             };
             let found: Vec<_> =
                 neurons.par_chunks(per_block).map_init(|| Block::new(program.n_slots), run).collect();
-            for (rows, bounds) in found {
+            for (rows, bounds, scores) in found {
                 write_back(&mut self.state, at, n, keep, &rows, &bounds);
+                self.scores.iter_mut().zip(scores).for_each(|(total, score)| *total += score);
             }
             return;
         }
         let mut block = std::mem::replace(&mut self.block, Block::new(0));
         let mut rows = std::mem::take(&mut self.rows);
         let mut found = std::mem::take(&mut self.operand.values);
+        let mut scores = std::mem::take(&mut self.scores);
         found.clear();
         // All blocks read the same state: no block may see another's results, whatever the number of cores.
         for start in (0..count).step_by(per_block) {
@@ -220,6 +242,9 @@ impl<T: Logistic> Workspace<T> {
             rows.extend(chunk.iter().map(|&neuron| Row { neuron, is_upper: false }));
             rows.extend(chunk.iter().map(|&neuron| Row { neuron, is_upper: true }));
             self.walk(program, backward, &rows, &mut block);
+            if wants_split {
+                self.score(backward, &block, rows.len(), &mut scores[..program.n_inputs]);
+            }
             let half = chunk.len();
             found.extend((0..half).map(|r| [block.bias[r], block.bias[half + r], T::ZERO]));
         }
@@ -231,6 +256,7 @@ impl<T: Logistic> Workspace<T> {
         self.block = block;
         self.rows = rows;
         self.operand.values = found;
+        self.scores = scores;
     }
 
     fn objective(
@@ -243,7 +269,8 @@ impl<T: Logistic> Workspace<T> {
         outcome: &mut Outcome<T>,
     ) {
         let n = program.n_inputs;
-        let mut scores = vec![T::ZERO; if request.wants_split { n } else { 0 }];
+        let mut scores = std::mem::take(&mut self.scores);
+        let own_block = std::mem::replace(&mut self.block, Block::new(0));
         let coefficients = &mut outcome.coefficients;
         let mut collect = |block: &Block<T>, n_rows: usize| {
             let slot = &block.slots[backward.concretize.slot as usize];
@@ -258,16 +285,12 @@ impl<T: Logistic> Workspace<T> {
                 }
             }
             if request.wants_split {
-                for &i in live {
-                    let i = i as usize;
-                    let width = self.state[n + i] - self.state[i];
-                    let row = &slot[i * block.width..][..n_rows];
-                    scores[i] += row.iter().fold(T::ZERO, |sum, a| sum + a.magnitude()) * width;
-                }
+                self.score(backward, block, n_rows, &mut scores[n..]);
             }
         };
         let n_blocks = rows.len().div_ceil(BLOCK_ROWS).max(1);
         let per_block = rows.len().div_ceil(n_blocks).max(1);
+        let mut kept = None;
         if spread && n_blocks > 1 {
             let run = |chunk: &[Row]| {
                 let mut block = Block::new(program.n_slots);
@@ -281,22 +304,33 @@ impl<T: Logistic> Workspace<T> {
                 collect(block, chunk.len());
             }
         } else {
-            let mut block = std::mem::replace(&mut self.block, Block::new(0));
+            let mut block = own_block;
             for chunk in rows.chunks(per_block) {
                 self.walk(program, backward, chunk, &mut block);
                 outcome.lower.extend_from_slice(&block.bias[..chunk.len()]);
                 outcome.slack.extend_from_slice(&block.slack[..chunk.len()]);
                 collect(&block, chunk.len());
             }
-            self.block = block;
+            kept = Some(block);
         }
-        let mut best = 0;
-        for (i, &score) in scores.iter().enumerate() {
-            if score > scores[best] {
-                best = i;
+        let total = |scores: &[T]| scores.iter().fold(T::LEAST_SLOPE, |sum, &score| sum + score);
+        let (inner, outer) = scores.split_at(n);
+        let weight = T::of(INNER_WEIGHT) / total(inner);
+        let outer_weight = T::ONE / total(outer);
+        let mut best = (0, T::ZERO);
+        for i in 0..n {
+            let score = inner[i] * weight + outer[i] * outer_weight;
+            if score > best.1 {
+                best = (i, score);
             }
         }
-        outcome.split = best as u32;
+        outcome.split = best.0 as u32;
+        self.scores = scores;
+        self.block = kept.unwrap_or_else(|| Block::new(program.n_slots));
+    }
+
+    fn score(&self, backward: &Backward, block: &Block<T>, n_rows: usize, scores: &mut [T]) {
+        self.isa.run(ScoreBlock { backward, state: &self.state, block, n_rows, scores });
     }
 
     fn walk(&self, program: &Program<T>, backward: &Backward, rows: &[Row], block: &mut Block<T>) {
@@ -372,6 +406,23 @@ impl<T: Logistic> Vectorised for ForwardStep<'_, T> {
             Forward::Relax(params) => kernels::relax(params, constants, state),
             Forward::MaxPool(params, shape) => kernels::interval_max_pool(params, shape, state, marks),
         }
+    }
+}
+
+struct ScoreBlock<'a, T> {
+    backward: &'a Backward,
+    state: &'a [T],
+    block: &'a Block<T>,
+    n_rows: usize,
+    scores: &'a mut [T],
+}
+
+impl<T: Logistic> Vectorised for ScoreBlock<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        kernels::split_score::<T, FMA>(&self.backward.concretize, self.state, self.block, self.n_rows, self.scores);
     }
 }
 

@@ -6,9 +6,9 @@ pub mod host;
 pub mod isa;
 mod peak;
 
-pub use peak::host_peak_flop_per_s;
-
 use std::str::FromStr;
+
+pub use peak::host_peak_flop_per_s;
 
 use crate::error::Error;
 #[cfg(not(feature = "gpu"))]

@@ -1,28 +1,20 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use crate::device::isa::{Isa, Vectorised};
-use crate::scalar::Scalar;
+use crate::device::isa::Isa;
 
 /// Measures how many f32 operations per second the host's thread pool reaches at best.
 ///
 /// Every thread runs multiply-adds that touch registers alone, in enough independent chains to hide their latency; the best of
 /// some rounds counts, each as fast as its slowest thread. What a kernel reaches is a fraction of this.
 pub fn host_peak_flop_per_s() -> f64 {
-    /// Long enough (a few ms) for clocks to settle, short enough to be run before any measurement.
+    /// Some milliseconds: long enough for clocks to settle.
     const STEPS: u32 = 1 << 20;
     /// Rounds; the best one counts.
     const ROUNDS: usize = 8;
-    let isa = Isa::detect();
     let one_thread = || {
         let start = Instant::now();
-        let flop = match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => isa.run(MultiplyAdds::<16, 16> { steps: STEPS }),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => isa.run(MultiplyAdds::<12, 8> { steps: STEPS }),
-            Isa::Baseline => isa.run(MultiplyAdds::<12, 4> { steps: STEPS }),
-        };
+        let flop = f64::from(STEPS) * multiply_adds(Isa::detect(), STEPS);
         (flop, start.elapsed().as_secs_f64())
     };
     let round = || {
@@ -33,30 +25,74 @@ pub fn host_peak_flop_per_s() -> f64 {
     (0..ROUNDS).map(|_| round()).fold(0.0, f64::max)
 }
 
-/// `CHAINS` independent chains `x ← x a + b`, each a vector of `LANES`.
-struct MultiplyAdds<const CHAINS: usize, const LANES: usize> {
-    steps: u32,
+/// Independent chains: latency (at most 5 cycles) times multiply-adds per cycle (at most 2), and a few more.
+const CHAINS: usize = 12;
+
+/// The factor and the addend of every chain, hidden from the compiler; values stay near one.
+fn constants() -> (f32, f32) {
+    (black_box(0.999), black_box(0.001))
 }
 
-impl<const CHAINS: usize, const LANES: usize> Vectorised for MultiplyAdds<CHAINS, LANES> {
-    /// Operations: two for each multiply-add.
-    type Output = f64;
+/// Runs `CHAINS` chains `x ← x a + b` for so many steps; returns the operations of one step, two for each multiply-add.
+fn multiply_adds(isa: Isa, steps: u32) -> f64 {
+    match isa {
+        Isa::Baseline => baseline(steps),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `detect` checked the features.
+        Isa::Avx2 => unsafe { avx2(steps) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512 => unsafe { avx512(steps) },
+    }
+}
 
-    #[inline(always)]
-    fn run<const FMA: bool>(self) -> f64 {
-        // Hidden from the compiler, so that it cannot compute ahead; the values stay near one.
-        let (a, b) = (black_box(0.999_f32), black_box(0.001_f32));
-        let mut chains: [[f32; LANES]; CHAINS] = std::array::from_fn(|c| [black_box(c as f32); LANES]);
-        for _ in 0..self.steps {
-            for chain in &mut chains {
-                for x in chain {
-                    *x = x.mul_add_if::<FMA>(a, b);
-                }
+/// What every processor of the target has: vectors of four.
+fn baseline(steps: u32) -> f64 {
+    let (a, b) = constants();
+    let mut chains = [[a; 4]; CHAINS];
+    for _ in 0..steps {
+        for chain in &mut chains {
+            for x in chain {
+                // As in the kernels: 64-bit Arm always fuses.
+                *x = if cfg!(target_arch = "aarch64") { x.mul_add(a, b) } else { *x * a + b };
             }
         }
-        black_box(chains);
-        2.0 * f64::from(self.steps) * (CHAINS * LANES) as f64
     }
+    black_box(chains);
+    2.0 * (4 * CHAINS) as f64
+}
+
+// In intrinsics: whether the compiler keeps arrays of vectors in registers depends on their number.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2(steps: u32) -> f64 {
+    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps};
+    let (a, b) = constants();
+    let (a, b) = (_mm256_set1_ps(a), _mm256_set1_ps(b));
+    let mut chains = [a; CHAINS];
+    for _ in 0..steps {
+        for x in &mut chains {
+            *x = _mm256_fmadd_ps(*x, a, b);
+        }
+    }
+    black_box(chains);
+    2.0 * (8 * CHAINS) as f64
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn avx512(steps: u32) -> f64 {
+    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_set1_ps};
+    let (a, b) = constants();
+    let (a, b) = (_mm512_set1_ps(a), _mm512_set1_ps(b));
+    let mut chains = [a; CHAINS];
+    for _ in 0..steps {
+        for x in &mut chains {
+            *x = _mm512_fmadd_ps(*x, a, b);
+        }
+    }
+    black_box(chains);
+    2.0 * (16 * CHAINS) as f64
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod relax;
 mod rows;
 mod seed;
 mod select;
+mod split_score;
 
 pub use affine_terms::affine_terms;
 pub use back_conv::back_conv;
@@ -40,3 +41,4 @@ pub use relax::relax;
 pub use rows::{Block, Row};
 pub use seed::seed;
 pub use select::select;
+pub use split_score::split_score;

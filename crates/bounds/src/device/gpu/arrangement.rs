@@ -7,8 +7,9 @@ pub const MAX_SUBDOMAINS: usize = MAX_WORKGROUPS as usize;
 /// Most chunks of rows that a pass may need when several subdomains share a submission. Chunks are recorded for the worst case
 /// (every neuron undecided) and an empty one is not free.
 const MAX_CHUNKS: u64 = 16;
-/// Bytes that the coefficients may take if the device allows it: enough rows to fill the largest of them.
-const COEFFICIENT_BYTES: u64 = 1 << 30;
+/// Bytes that any one buffer may take, if the device allows it, for the sake of more subdomains or rows: enough to fill the
+/// largest devices. A single subdomain may have more.
+const COMFORTABLE_BYTES: u64 = 1 << 30;
 /// Tiles per workgroup, times the workgroups along one dimension.
 const MAX_TILES: u64 = 8 * MAX_WORKGROUPS as u64;
 const HEADER: u64 = 4;
@@ -92,7 +93,7 @@ impl Needs {
             passes,
             // Shaders count elements in 32 bits.
             largest_buffer: largest_buffer.min(u64::from(u32::MAX)),
-            coefficient_bytes: COEFFICIENT_BYTES,
+            coefficient_bytes: COMFORTABLE_BYTES,
         }
     }
 
@@ -184,7 +185,8 @@ impl Needs {
             is_full: false,
         };
         let sizes = [arrangement.state, arrangement.marks, arrangement.rows, arrangement.book, arrangement.exchange];
-        if sizes.iter().any(|&size| size > self.largest_buffer) {
+        let most = if n == 1 { self.largest_buffer } else { self.largest_buffer.min(COMFORTABLE_BYTES) };
+        if sizes.iter().any(|&size| size > most) {
             return None;
         }
         Some(self.with_frames(arrangement, base, chunk_tiles, n_chunks))

@@ -183,7 +183,12 @@ impl GpuProgram {
             place[..size_of_val(frame)].copy_from_slice(bytemuck::bytes_of(frame));
         }
         let frames = faults.upload(device, queue, "frames", &frames, wgpu::BufferUsages::UNIFORM)?;
-        faults.catch(device, || self.allocate_now(arrangement, &frames))
+        faults.catch(device, || {
+            let plan = self.allocate_now(arrangement, &frames);
+            #[cfg(test)]
+            poison(queue, &plan);
+            plan
+        })
     }
 
     fn allocate_now(&self, arrangement: Arrangement, frames: &wgpu::Buffer) -> Plan {
@@ -192,15 +197,15 @@ impl GpuProgram {
             let size = size.max(16);
             device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
         };
-        let inspected = if cfg!(test) { wgpu::BufferUsages::COPY_SRC } else { wgpu::BufferUsages::empty() };
+        let both_ways = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let inspected = if cfg!(test) { both_ways } else { wgpu::BufferUsages::empty() };
         let memory = |label, size| buffer(label, size, wgpu::BufferUsages::STORAGE | inspected);
         let state = memory("state", arrangement.state);
         let marks = memory("marks", arrangement.marks);
         let coefficients = memory("coefficients", arrangement.coefficients);
         let rows = memory("rows", arrangement.rows);
         let storage = wgpu::BufferUsages::STORAGE;
-        let book = buffer("book", arrangement.book, storage | wgpu::BufferUsages::COPY_SRC);
-        let both_ways = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let book = buffer("book", arrangement.book, storage | inspected | wgpu::BufferUsages::COPY_SRC);
         let exchange = buffer("exchange", arrangement.exchange, storage | both_ways);
         let arguments = wgpu::BufferUsages::INDIRECT | wgpu::BufferUsages::COPY_DST;
         let arguments = buffer("arguments", arrangement.arguments, arguments);
@@ -255,13 +260,13 @@ impl GpuProgram {
         if request.wants_split {
             raw.split.extend_from_slice(&words[frame.split as usize..][..n_boxes]);
         }
-        if request.wants_coefficients {
+        let has_objective = self.passes().any(|pass| pass.select.is_none());
+        if request.wants_coefficients && has_objective {
             raw.coefficients.extend(floats(frame.slopes, n_rows * self.n_inputs));
         }
         let n_unstable = u64::from(words[1]) + (u64::from(words[2]) << 32);
         raw.n_unstable += n_unstable;
         // Both ends of each undecided neuron, and the objective.
-        let has_objective = self.passes().any(|pass| pass.select.is_none());
         raw.n_rows += 2 * n_unstable + if has_objective { n_rows as u64 } else { 0 };
         Ok(())
     }
@@ -318,6 +323,16 @@ impl GpuProgram {
 impl fmt::Debug for GpuProgram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GpuProgram").field("adapter", &self.shared.adapter).finish_non_exhaustive()
+    }
+}
+
+/// Fills what kernels must not read before they write it with what would ruin every result.
+#[cfg(test)]
+fn poison(queue: &wgpu::Queue, plan: &Plan) {
+    let [_, _, coefficients, rows] = &plan.inspected;
+    for buffer in [coefficients, rows, &plan.book] {
+        // Bytes 0x60: 6e19 as a float; as a reach, an empty block of a large plane.
+        queue.write_buffer(buffer, 0, &vec![0x60; buffer.size() as usize]);
     }
 }
 
@@ -505,8 +520,8 @@ impl Snapshot {
         let place = self.frame.reaches as usize + 4 * (slot as usize * self.frame.tile_capacity as usize + tile);
         let halves = |i: usize| (self.book[place + i] as usize & 0xffff, self.book[place + i] as usize >> 16);
         let (height, width) = halves(3);
-        if width > 0 {
-            let at = [neuron / width / height, neuron / width % height, neuron % width];
+        if let Some(line) = neuron.checked_div(width) {
+            let at = [line / height, line % height, neuron % width];
             let is_stored = (0..3).all(|i| (halves(i).0..halves(i).1).contains(&at[i]));
             if !is_stored {
                 return 0.0;

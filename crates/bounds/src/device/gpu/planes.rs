@@ -61,21 +61,20 @@ impl Planes {
     }
 
     fn note_conv(&mut self, source: u32, target: u32, shape: &ConvShape) -> bool {
-        shape.in_channels.max(shape.out_channels) <= u32::from(u16::MAX)
+        is_short(shape.in_channels.max(shape.out_channels))
             && self.note(source, [shape.in_height, shape.in_width])
             && self.note(target, [shape.out_height, shape.out_width])
     }
 
     fn note_pool(&mut self, source: u32, target: u32, shape: &PoolShape) -> bool {
-        shape.channels <= u32::from(u16::MAX)
+        is_short(shape.channels)
             && self.note(source, [shape.in_height, shape.in_width])
             && self.note(target, [shape.out_height, shape.out_width])
     }
 
     /// Whether a node can have this plane.
     fn note(&mut self, bounds: u32, plane: [u32; 2]) -> bool {
-        // Shaders keep coordinates in 16 bits.
-        plane.iter().all(|&n| n <= u32::from(u16::MAX)) && *self.0.entry(bounds).or_insert(plane) == plane
+        plane.into_iter().all(is_short) && *self.0.entry(bounds).or_insert(plane) == plane
     }
 
     /// Whether two nodes can have the same plane.
@@ -86,4 +85,9 @@ impl Planes {
             (None, None) => true,
         }
     }
+}
+
+/// Shaders keep coordinates in 16 bits.
+fn is_short(n: u32) -> bool {
+    u16::try_from(n).is_ok()
 }

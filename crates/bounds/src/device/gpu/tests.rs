@@ -3,54 +3,16 @@ use std::sync::{Arc, OnceLock};
 
 use network::{Activation, Affine, Conv, Dense, LinearMap, MaxPool, Network, NodeId, Op, Sparse, WeightError};
 
+use super::arrangement::{Arrangement, Needs};
 use super::kernel::{Kernel, shaders};
 use super::loaded::Stop;
 use super::planes::Planes;
-use super::schedule::Products;
+use super::schedule::{Products, Schedule, Task};
 use super::{AdapterChoice, AdapterKind, Gpu, GpuProgram};
 use crate::device::host::{self, Raw, Request};
 use crate::kernels::{self, Block, Row};
 use crate::program::{Backward, Forward, Program, Step, Walk};
 use crate::{Arithmetic, ErrorKind, Method, Recipe, record};
-
-#[test]
-#[ignore = "a measurement, not a test"]
-fn timings() {
-    let Some(gpu) = gpu() else { return };
-    let acas = Chain::new(&[5], 1).dense(50).relu().dense(50).relu().dense(50).relu().dense(50).relu().dense(50).relu();
-    let small = Chain::new(&[3, 16, 16], 2)
-        .conv([3, 16, 16], 16, CONV)
-        .relu()
-        .conv([16, 16, 16], 16, CONV)
-        .relu()
-        .conv([16, 16, 16], 16, ConvOptions { stride: [2, 2], ..CONV })
-        .relu()
-        .dense(40)
-        .relu()
-        .dense(10);
-    for (name, network, n_boxes, width) in
-        [("acas", acas.dense(5).build(), 200, 0.05), ("conv", small.build(), 2, 0.01)]
-    {
-        let program = recorded(&network, Recipe::default());
-        let (lower, upper) = boxes(network.n_inputs(), n_boxes, width);
-        for products in [Products::Direct, Products::Tiled] {
-            let start = std::time::Instant::now();
-            let loaded = GpuProgram::new(Arc::clone(&gpu.shared), &program, products).unwrap();
-            let load = start.elapsed();
-            let seconds: Vec<f64> = (0..3)
-                .map(|_| {
-                    let start = std::time::Instant::now();
-                    loaded.bound(request(&lower, &upper)).unwrap();
-                    start.elapsed().as_secs_f64()
-                })
-                .collect();
-            println!("{name} {products:?}: load {load:?}, {n_boxes} boxes {seconds:.3?}");
-        }
-        let start = std::time::Instant::now();
-        let raw = host::bound(&program, request(&lower, &upper));
-        println!("{name}: host {:?}, {} rows, {} undecided", start.elapsed(), raw.n_rows, raw.n_unstable);
-    }
-}
 
 /// The best adapter, or else a software one; none if the machine has none at all.
 fn gpu() -> Option<Gpu> {
@@ -270,6 +232,22 @@ fn networks() -> Vec<(&'static str, Network)> {
     let residual = residual.conv([4, 6, 6], 4, CONV).relu().conv([4, 6, 6], 4, CONV).plus(skip).relu();
     let skip = residual.last;
     let residual = residual.conv([4, 6, 6], 4, CONV).plus(skip).relu().dense(9).relu().dense(3).build();
+    let stacked = Chain::new(&[1, 5, 5], 13)
+        .conv([1, 5, 5], 3, CONV)
+        .relu()
+        .conv([3, 5, 5], 4, CONV)
+        .relu()
+        .dense(6)
+        .dense(3)
+        .build();
+    // The short path, of one pixel, arrives after the long one.
+    let mut projected = Chain::new(&[2, 6, 6], 12).conv([2, 6, 6], 4, CONV).relu();
+    let start = projected.last;
+    projected = projected.conv([4, 6, 6], 3, ConvOptions { kernel: [1, 1], pad: 0, ..CONV });
+    let short = projected.last;
+    projected.last = start;
+    let projected =
+        projected.conv([4, 6, 6], 5, CONV).relu().conv([5, 6, 6], 3, CONV).plus(short).relu().dense(2).build();
     let smooth = Chain::new(&[6], 7)
         .dense(21)
         .activation(Activation::Sigmoid)
@@ -312,7 +290,9 @@ fn networks() -> Vec<(&'static str, Network)> {
         ("conv", conv),
         ("depthwise", depthwise),
         ("pooled", pooled),
+        ("stacked", stacked),
         ("residual", residual),
+        ("projected", projected),
         ("smooth", smooth),
         ("kinked", kinked),
         ("activation last", activation_last),
@@ -371,15 +351,13 @@ fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
 }
 
 #[track_caller]
-fn assert_same_results(what: &str, program: &Program<f32>, got: &Raw<f32>, expected: &Raw<f32>) {
+fn assert_same_results(what: &str, got: &Raw<f32>, expected: &Raw<f32>) {
     assert_close(&format!("{what}: lower"), &got.lower, &expected.lower);
     assert_close(&format!("{what}: slack"), &got.slack, &expected.slack);
     assert_eq!(got.n_unstable, expected.n_unstable, "{what}: undecided neurons");
     assert_eq!(got.n_rows, expected.n_rows, "{what}: rows");
-    if matches!(program.steps.last(), Some(Step::Objective(_))) {
-        assert_close(&format!("{what}: slopes"), &got.coefficients, &expected.coefficients);
-        assert_eq!(got.split.len(), expected.split.len(), "{what}: splits");
-    }
+    assert_close(&format!("{what}: slopes"), &got.coefficients, &expected.coefficients);
+    assert_eq!(got.split.len(), expected.split.len(), "{what}: splits");
 }
 
 #[test]
@@ -393,9 +371,62 @@ fn results_agree_with_the_host() {
             let (lower, upper) = boxes(network.n_inputs(), 6, 0.3);
             let got = loaded.bound(request(&lower, &upper)).unwrap();
             let expected = host::bound(&program, request(&lower, &upper));
-            assert_same_results(&what, &program, &got, &expected);
+            assert_same_results(&what, &got, &expected);
+            if !got.coefficients.is_empty() {
+                assert_best_splits(&what, &got, &lower, &upper);
+            }
         }
     }
+}
+
+/// Fails unless every split input has the largest `Σ |A_i| (u_i − l_i)`, up to rounding.
+#[track_caller]
+fn assert_best_splits(what: &str, raw: &Raw<f32>, lower: &[f32], upper: &[f32]) {
+    let n = lower.len() / raw.split.len();
+    let per_box = raw.coefficients.len() / raw.split.len();
+    for (b, &split) in raw.split.iter().enumerate() {
+        let slopes = &raw.coefficients[b * per_box..][..per_box];
+        let score = |i: usize| {
+            let sum: f32 = slopes.iter().skip(i).step_by(n).map(|a| a.abs()).sum();
+            sum * (upper[b * n + i] - lower[b * n + i])
+        };
+        let best = (0..n).map(score).fold(0.0, f32::max);
+        assert!(score(split as usize) >= best * (1.0 - 1e-5), "{what}, box {b}: split at {split}");
+    }
+}
+
+#[test]
+fn equal_scores_split_at_the_first_input() {
+    let Some(gpu) = gpu() else { return };
+    // More inputs than lanes, all alike.
+    const N: usize = 150;
+    let chain = Chain::new(&[N], 1);
+    let dense = Dense { n_out: 2, n_in: N, weight: vec![0.5; 2 * N] };
+    let network = chain.affine(LinearMap::Dense(dense), vec![0.0; 2], WeightError::default(), &[2]).build();
+    let loaded = gpu.load(&recorded(&network, Recipe::default())).unwrap();
+    let (mut lower, mut upper) = (vec![-0.5; 3 * N], vec![0.5; 3 * N]);
+    // The second box is a point; in the third, inputs below 70 are.
+    upper[N..2 * N].fill(-0.5);
+    lower[2 * N..2 * N + 70].fill(0.5);
+    assert_eq!(loaded.bound(request(&lower, &upper)).unwrap().split, [0, 0, 70]);
+}
+
+#[test]
+fn a_breakpoint_at_an_end_leaves_nothing_undecided() {
+    let Some(gpu) = gpu() else { return };
+    let mut program = recorded(&named("deep"), Recipe::default());
+    let step = program.steps.iter().position(|step| matches!(step, Step::Refine(..))).unwrap();
+    let Step::Refine(select, _) = &mut program.steps[step] else { unreachable!("just found") };
+    // The five inputs instead of the node.
+    (select.source, select.n, select.n_breakpoints, select.breakpoints) = (0, 5, 2, [-0.5, 0.25, 0.0, 0.0]);
+    let list = select.list as usize;
+    let loaded = gpu.load(&program).unwrap();
+    let lower = [-0.5, -0.75, 0.25, -1.0, 0.0, -0.5, 0.25, -0.4, -0.5, -0.75];
+    let upper = [0.25, -0.5, 0.25, 1.0, 0.5, -0.5, 0.5, 0.2, 0.3, 0.25];
+    let snapshot = loaded.inspect(request(&lower, &upper), Stop { n_steps: step + 1, n_kernels: 1 }).unwrap();
+    let marks = |b: usize| &snapshot.marks[b * program.mark_stride + list..];
+    assert_eq!(marks(0)[..3], [2, 3, 4]);
+    assert_eq!(marks(1)[..3], [2, 3, 4]);
 }
 
 #[test]
@@ -409,7 +440,7 @@ fn tiled_products_agree_with_the_host() {
         let (lower, upper) = boxes(network.n_inputs(), 4, 0.3);
         let got = loaded.bound(request(&lower, &upper)).unwrap();
         let expected = host::bound(&program, request(&lower, &upper));
-        assert_same_results(name, &program, &got, &expected);
+        assert_same_results(name, &got, &expected);
     }
 }
 
@@ -599,6 +630,71 @@ fn sampled_outputs_lie_above_the_bounds() {
     }
 }
 
+/// Ends of magnitudes from 1e-6 to 1e4, on either side of zero and around it; some intervals are points.
+fn intervals(n: usize) -> (Vec<f32>, Vec<f32>) {
+    let mut numbers = Numbers(0x0bad_cafe_0bad_cafe);
+    let mut ends = (Vec::new(), Vec::new());
+    for i in 0..n {
+        let mut end = || {
+            let magnitude = 10_f64.powf(numbers.between(-6.0, 4.0));
+            (if numbers.next() < 0.5 { -magnitude } else { magnitude }) as f32
+        };
+        let (a, b) = (end(), end());
+        let b = if i % 17 == 0 { a } else { b };
+        ends.0.push(a.min(b));
+        ends.1.push(a.max(b));
+    }
+    ends
+}
+
+#[test]
+fn device_lines_enclose_their_activation() {
+    let Some(gpu) = gpu() else { return };
+    const N: usize = 64;
+    const N_BOXES: usize = 60;
+    let slopes: Vec<f64> = (0..N).map(|i| -1.0 + 0.05 * i as f64).collect();
+    let activations = [
+        Activation::Relu,
+        Activation::LeakyRelu(slopes.into()),
+        Activation::Clip { lower: -0.25, upper: 6.0 },
+        Activation::Clip { lower: 0.1, upper: 0.7 },
+        Activation::Sigmoid,
+        Activation::Tanh,
+    ];
+    let (lower, upper) = intervals(N * N_BOXES);
+    let mut numbers = Numbers(5);
+    for activation in activations {
+        let network = Chain::new(&[N], 1).activation(activation.clone()).dense(1).build();
+        let arithmetic = Arithmetic::DEVICE_F32;
+        let program = record(&network, &[-1e4; N], &[1e4; N], Recipe::default(), arithmetic).unwrap();
+        let Some(Step::Forward(Forward::Relax(params))) = program.steps.first() else { unreachable!("one activation") };
+        let loaded = gpu.load(&program).unwrap();
+        let snapshot = loaded.inspect(request(&lower, &upper), Stop { n_steps: 1, n_kernels: 1 }).unwrap();
+        for e in 0..N * N_BOXES {
+            let (b, j) = (e / N, e % N);
+            let at = |place: u32, array: usize| {
+                f64::from(snapshot.state[b * program.state_stride + place as usize + array * N + j])
+            };
+            let (l, u) = (f64::from(lower[e]), f64::from(upper[e]));
+            let [low, low_at, up, up_at] = [0, 1, 2, 3].map(|array| at(params.lines, array));
+            let inside = (0..20).map(|_| numbers.between(l, u));
+            let small = [-0.25, 0.0, 0.1, 0.7, 6.0, 2.0, -2.0].into_iter().filter(|z| (l..=u).contains(z));
+            for z in [l, u].into_iter().chain(inside.collect::<Vec<_>>()).chain(small) {
+                let value = activation.evaluate(j, z);
+                // What f64 itself may err by here.
+                let room = 1e-15 * (1.0 + value.abs() + (up * z).abs() + up_at.abs() + (low * z).abs() + low_at.abs());
+                let what = format!("{activation:?} {j} on [{l:e}, {u:e}] at {z:e}: {value:e}");
+                assert!(up * z + up_at >= value - room, "{what}, upper line {up:e} z + {up_at:e}");
+                assert!(low * z + low_at <= value + room, "{what}, lower line {low:e} z + {low_at:e}");
+                assert!(
+                    at(params.target, 0) <= value + room && value - room <= at(params.target, 1),
+                    "{what}, interval"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn chunks_of_rows_change_nothing() {
     let Some(gpu) = gpu() else { return };
@@ -612,7 +708,7 @@ fn chunks_of_rows_change_nothing() {
             let got = loaded.bound(request(&lower, &upper)).unwrap();
             let (capacity, n_chunks) = loaded.capacity();
             assert!(n_chunks.iter().any(|&n| n > 1) || capacity < 9, "{name}: {n_chunks:?} for {capacity}");
-            assert_same_results(&format!("{name}, {n_tiles} tiles"), &program, &got, &expected);
+            assert_same_results(&format!("{name}, {n_tiles} tiles"), &got, &expected);
         }
     }
 }
@@ -672,7 +768,7 @@ fn one_wide_convolution_agrees_with_the_host() {
     assert_eq!(loaded.capacity(), (1, vec![16, 1]));
     let expected = host::bound(&program, request(&lower, &upper));
     assert!(expected.n_rows > 1500, "the boxes must leave neurons undecided: {}", expected.n_rows);
-    assert_same_results("wide", &program, &got, &expected);
+    assert_same_results("wide", &got, &expected);
 }
 
 #[test]
@@ -760,6 +856,31 @@ fn a_request_of_the_wrong_size_is_an_error() {
 fn an_unknown_adapter_is_an_error() {
     let error = Gpu::open(&AdapterChoice::Named("no such adapter".into())).unwrap_err();
     assert!(matches!(error.kind, ErrorKind::NoDevice(_)), "{error}");
+}
+
+#[test]
+fn arrangements_fit_and_hold_every_row() {
+    for (name, network) in networks() {
+        let program = recorded(&network, Recipe::default());
+        let schedule = Schedule::new(&program, Products::Tiled).unwrap();
+        for (largest_buffer, has_slopes) in [(1 << 18, false), (1 << 20, true), (128 << 20, true), (4 << 30, false)] {
+            let needs = Needs::new(&program, &schedule, largest_buffer);
+            let arrangement = needs.arrange(5000, has_slopes).unwrap_or_else(|| panic!("{name}: nothing fits"));
+            let Arrangement { state, marks, coefficients, rows, book, exchange, .. } = arrangement;
+            let largest = state.max(marks).max(coefficients).max(rows).max(book).max(exchange);
+            assert!(largest <= largest_buffer, "{name}: {largest} of {largest_buffer} bytes");
+            let passes = schedule.tasks.iter().filter_map(|task| match task {
+                Task::Pass(pass) => Some(pass),
+                Task::Forward(_) => None,
+            });
+            for (pass, place) in passes.zip(&arrangement.passes) {
+                let frame = arrangement.frames[place.frame];
+                let n_held = u64::from(frame.chunk_tiles) * u64::from(place.n_chunks);
+                assert!(n_held >= arrangement.capacity as u64 * pass.tiles_each(), "{name}");
+                assert!(frame.chunk_tiles <= frame.tile_capacity);
+            }
+        }
+    }
 }
 
 #[test]
