@@ -17,13 +17,12 @@ fn every_command_line_of_the_readme_works() {
         copy(&root().join(name), &folder.path().join(name));
     }
     for line in command_lines(&readme) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let arguments = match words.as_slice() {
-            ["diadem" | "./target/release/diadem" | "target/release/diadem", rest @ ..]
-            | ["cargo", "run", "--release", "--", rest @ ..] => rest,
-            _ => panic!("README.md: the test cannot run `{line}`; mark it `# not run by the tests`"),
-        };
-        let run = Run::of(diadem(arguments).current_dir(folder.path()));
+        let program = ["diadem", "target/release/diadem", "./target/release/diadem", "cargo run --release --"];
+        let arguments = program.iter().find_map(|program| line.strip_prefix(program)?.strip_prefix(' '));
+        let arguments = arguments
+            .unwrap_or_else(|| panic!("README.md: the test cannot run `{line}`; mark it `# not run by the tests`"));
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
+        let run = Run::of(diadem(&arguments).current_dir(folder.path()));
         assert!(run.status < 2, "README.md: `{line}` ends with {}: {}", run.status, run.stderr);
     }
 }

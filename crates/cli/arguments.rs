@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use bounds::Method;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ pub struct Arguments {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Settings {
-    /// auto (best GPU, else the host), gpu, host, or a part of an adapter's name [default: $DIADEM_DEVICE, else auto]
+    /// auto (best GPU, else the host), gpu, host, or a part of an adapter's name [default: `DIADEM_DEVICE` of the environment, else auto]
     #[arg(long, global = true, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Write the full result as JSON to this file; `-` is stdout, to which nothing else goes then
@@ -103,16 +103,17 @@ pub struct SchemaTask {
 
 /// A network and a box.
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[command(group(ArgGroup::new("where").required(true).args(["property", "region"])))]
 #[serde(deny_unknown_fields)]
 pub struct BoundsTask {
     /// The network: ONNX, or `NNet` by its extension
     #[arg(long, value_name = "N")]
     pub network: PathBuf,
     /// The box of this property (VNN-LIB); the first, if it has several
-    #[arg(long, value_name = "P", required_unless_present = "region")]
+    #[arg(long, value_name = "P")]
     pub property: Option<PathBuf>,
     /// This box: {"lower": [...], "upper": [...]}
-    #[arg(long = "box", value_name = "B.json", conflicts_with = "property")]
+    #[arg(long = "box", value_name = "B.json")]
     #[serde(rename = "box")]
     pub region: Option<PathBuf>,
     /// How intermediate bounds are found
@@ -164,10 +165,11 @@ pub enum MethodName {
 
 /// One property, or a list.
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[command(group(ArgGroup::new("question").required(true).args(["network", "instances"])))]
 #[serde(deny_unknown_fields)]
 pub struct VerifyTask {
     /// The network: ONNX, or `NNet` by its extension
-    #[arg(long, value_name = "N", requires = "property", required_unless_present = "instances")]
+    #[arg(long, value_name = "N", requires = "property")]
     pub network: Option<PathBuf>,
     /// The property: VNN-LIB; it says what a violation is
     #[arg(long, value_name = "P", requires = "network")]

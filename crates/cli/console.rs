@@ -1,8 +1,6 @@
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
-use driver::Verdict;
-
 /// Writes a text to stdout; a reader that has gone away is no error.
 pub fn print(text: &str) {
     let mut out = io::stdout().lock();
@@ -45,14 +43,6 @@ fn is_colour_wanted() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Why nothing is known, or how much is.
-pub fn reason(verdict: &Verdict) -> Option<&'static str> {
-    match verdict {
-        Verdict::Unknown(reason) => Some(reason.name()),
-        _ => None,
-    }
-}
-
 /// A count with thin groups of three digits: `1 234 567`.
 pub fn count(value: u64) -> String {
     let digits = value.to_string();
@@ -79,4 +69,40 @@ pub fn with_prefix(value: f64, unit: &str) -> String {
     const PREFIXES: [(f64, &str); 4] = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
     let (scale, prefix) = PREFIXES.into_iter().find(|(scale, _)| value >= *scale).unwrap_or((1.0, ""));
     format!("{:.3} {prefix}{unit}", value / scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn counts_are_grouped_from_the_right() {
+        assert_eq!(["0", "12", "123", "1 234", "12 345 678"], [0, 12, 123, 1234, 12_345_678].map(count).as_slice());
+    }
+
+    #[test]
+    fn quantities_have_a_prefix() {
+        assert_eq!(with_prefix(3.5e9, "FLOP/s"), "3.500 GFLOP/s");
+        assert_eq!(with_prefix(12.0, "FLOP"), "12.000 FLOP");
+    }
+
+    #[test]
+    fn messages_do_not_repeat_their_causes() {
+        let error = anyhow::anyhow!("the cause").context("it failed");
+        assert_eq!(message(&error), "it failed: the cause");
+        let error = anyhow::anyhow!("the cause").context("it failed for the cause");
+        assert_eq!(message(&error), "it failed for the cause");
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_short_and_near(value in proptest::num::f64::NORMAL) {
+            let text = number(value);
+            prop_assert!(text.len() <= 11, "{}", text);
+            let back: f64 = text.parse().unwrap();
+            prop_assert!((back - value).abs() <= 1e-3 * value.abs());
+        }
+    }
 }

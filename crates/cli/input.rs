@@ -7,9 +7,10 @@ use serde::Deserialize;
 
 /// Reads a network: `NNet` by its extension, else ONNX.
 pub fn network(path: &Path) -> Result<Network> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let is_nnet = name.ends_with(".nnet") || name.ends_with(".nnet.gz");
-    let read = if is_nnet { nnet::read(path) } else { onnx::read(path) };
+    let has_extension =
+        |path: &Path, name: &str| path.extension().is_some_and(|found| found.eq_ignore_ascii_case(name));
+    let inner = if has_extension(path, "gz") { path.file_stem().map_or(path, Path::new) } else { path };
+    let read = if has_extension(inner, "nnet") { nnet::read(path) } else { onnx::read(path) };
     read.map_err(|error| advise(error, "network"))
 }
 

@@ -23,7 +23,9 @@ impl From<Status> for ExitCode {
 /// A panic, wherever it happens, ends the process with one short message and the status of an error.
 pub fn install_panic_hook() {
     panic::set_hook(Box::new(|panic| {
-        let what = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let what = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref().copied());
+        let what = what.unwrap_or("no message");
         let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
         eprintln!(
             "error: a mistake inside diadem: {what}{place}; no verdict was reached. Please report it with the input"

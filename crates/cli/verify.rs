@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -108,7 +109,10 @@ impl VerifyResult {
         };
         Self {
             verdict: outcome.verdict.name(),
-            reason: console::reason(&outcome.verdict),
+            reason: match &outcome.verdict {
+                Verdict::Unknown(reason) => Some(reason.name()),
+                _ => None,
+            },
             time_s,
             subdomains: outcome.subdomains,
             rebounded: outcome.rebounded,
@@ -140,7 +144,7 @@ fn text(result: &VerifyResult, counterexample: Option<&Path>) -> String {
         result.remark()
     );
     if let (Some(_), Some(path)) = (&result.counterexample, counterexample) {
-        text.push_str(&format!("counterexample written to {}\n", path.display()));
+        let _ = writeln!(text, "counterexample written to {}", path.display());
     }
     text
 }

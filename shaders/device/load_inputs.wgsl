@@ -1,6 +1,6 @@
-// Moves the input boxes to the start of each subdomain's state.
+// Moves the input boxes to the start of each subdomain's state, and clears the inputs' scores.
 //
-// Shapes: exchange `[n_subdomains, 2, n_inputs]`.
+// Shapes: exchange, both `[n_subdomains, 2, n_inputs]`.
 
 //#import shared/frame
 
@@ -16,4 +16,5 @@ fn main(
         return;
     }
     state[(index / n) * frame.state_stride + index % n] = bitcast<f32>(exchange[frame.inputs + index]);
+    exchange[frame.scores + index] = bitcast<u32>(0.0);
 }

@@ -33,13 +33,14 @@ struct Frame {
     n_fixed: u32,
     n_ends: u32,
     // Exchange: the results, lower ends and slacks `[n_subdomains, n_rows]`; the inputs to split at `[n_subdomains]`; if wanted, the
-    // slopes `[n_subdomains, n_rows, n_inputs]`; the input boxes `[n_subdomains, 2, n_inputs]`.
+    // slopes `[n_subdomains, n_rows, n_inputs]`; the input boxes `[n_subdomains, 2, n_inputs]`;
+    // the inputs' scores, by undecided neurons and by outputs `[n_subdomains, 2, n_inputs]`.
     lower: u32,
     slack: u32,
     split: u32,
     slopes: u32,
     inputs: u32,
-    padding: u32,
+    scores: u32,
 }
 
 @group(0) @binding(1) var<uniform> frame: Frame;

@@ -129,7 +129,8 @@ impl<'a> Usage<'a> {
                 Op::Activation(_) => arrive(node.inputs[0], reach, self.alive[id]),
                 Op::Add => node.inputs.iter().for_each(|&input| arrive(input, reach, 1.0)),
                 Op::MaxPool(_) => {
-                    arrive(node.inputs[0], Reach::All, node.len() as f64 / nodes[node.inputs[0].0].len() as f64)
+                    let operand = node.inputs[0];
+                    arrive(operand, Reach::All, node.len() as f64 / nodes[operand.0].len() as f64);
                 }
             }
         }

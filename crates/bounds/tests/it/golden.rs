@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bounds::{Batch, BoundEngine, Bounds, Device, Method, Recipe, Wanted};
-use network::{BoxRegion, Network};
+use network::{Activation, BoxRegion, Network, Op};
 use serde_json::Value;
 
 /// Where the reference data lies; `None` (said loudly) where it does not.
@@ -57,31 +57,103 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     values.sum::<f64>() / n
 }
 
-/// Widest excess over the golden widths, as a share of their mean, before slack (in f64, whose slack is nothing).
-fn excess(case: &Case, network: &Arc<Network>, recipe: Recipe, key: &str) -> (f64, f64) {
+/// How far ours are outside the golden bounds, and how far from them at all, as shares of the mean golden width; before slack
+/// (in f64, whose slack is nothing). Of several recipes the best bound of each output counts: each of them is sound.
+fn difference(case: &Case, network: &Arc<Network>, recipes: &[Recipe], key: &str) -> (f64, f64) {
     let (lower, upper) = (floats(&case.golden[key]["lower"]), floats(&case.golden[key]["upper"]));
-    let engine = BoundEngine::new(&Device::Host, Arc::clone(network), &case.region, recipe).unwrap();
-    let bounds = engine.bound_precisely(&case.region.lower, &case.region.upper, Wanted::default()).unwrap();
-    let scale = mean(lower.iter().zip(&upper).map(|(l, u)| u - l)).max(1e-9);
-    let wider = (0..lower.len()).map(|k| (lower[k] - bounds.lower[k]).max(bounds.upper[k] - upper[k]));
-    let apart = (0..lower.len()).map(|k| (lower[k] - bounds.lower[k]).abs().max((bounds.upper[k] - upper[k]).abs()));
-    (wider.fold(0.0, f64::max) / scale, apart.fold(0.0, f64::max) / scale)
+    let (mut ours_lower, mut ours_upper) = (vec![f64::MIN; lower.len()], vec![f64::MAX; lower.len()]);
+    for &recipe in recipes {
+        let engine = BoundEngine::new(&Device::Host, Arc::clone(network), &case.region, recipe).unwrap();
+        let bounds = engine.bound_precisely(&case.region.lower, &case.region.upper, Wanted::default()).unwrap();
+        ours_lower.iter_mut().zip(&bounds.lower).for_each(|(best, &bound)| *best = best.max(bound));
+        ours_upper.iter_mut().zip(&bounds.upper).for_each(|(best, &bound)| *best = best.min(bound));
+    }
+    let scale = mean(lower.iter().zip(&upper).map(|(l, u)| u - l));
+    let signed = |k: usize| [lower[k] - ours_lower[k], ours_upper[k] - upper[k]];
+    let all: Vec<f64> = (0..lower.len()).flat_map(signed).collect();
+    let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max) / scale;
+    (largest(&mut all.iter().copied()), largest(&mut all.iter().map(|v| v.abs())))
 }
 
-/// Mean share of the width that rounding costs: f32 with its slack against f64, whose slack is nothing.
-fn cost_of_slack(case: &Case, device: &Device, recipe: Recipe) -> f64 {
-    let engine = BoundEngine::new(device, Arc::clone(&case.network), &case.region, recipe).unwrap();
-    let rounded = engine.bound(&Batch::enclosing(&case.region.lower, &case.region.upper), Wanted::default()).unwrap();
-    let real = engine.bound_precisely(&case.region.lower, &case.region.upper, Wanted::default()).unwrap();
-    let width = |bounds: &Bounds| mean(bounds.lower.iter().zip(&bounds.upper).map(|(l, u)| u - l));
-    width(&rounded) / width(&real) - 1.0
+fn recipe(method: Method) -> Recipe {
+    Recipe { method, both_ends: true, ..Recipe::default() }
+}
+
+/// No wider than this share of the mean width: the golden files themselves are good to about 1e-9.
+const TOLERANCE: f64 = 1e-4;
+
+#[test]
+fn host_bounds_agree_with_the_golden_ones_before_slack() {
+    let Some(folder) = data() else { return };
+    let mut wrong = Vec::new();
+    for case in cases(&folder) {
+        let floor = recipe(Method::Crown);
+        let plain = Recipe { keep_interval: false, ..floor };
+        let is_piecewise = case.raw.nodes().iter().all(|node| !is_smooth(&node.op));
+        // With merging and the interval floor off, the same computation. Sigmoid tangents are chosen otherwise, a little tighter.
+        let (wider, apart) = difference(&case, &case.raw, &[plain], "crown");
+        if wider > TOLERANCE || is_piecewise && apart > TOLERANCE {
+            wrong.push(format!("{}: crown as theirs is {wider:.1e} wider, {apart:.1e} apart", case.name));
+        }
+        let (wider, apart) = difference(&case, &case.raw, &[recipe(Method::Ibp)], "ibp");
+        if wider > TOLERANCE || is_piecewise && apart > TOLERANCE {
+            wrong.push(format!("{}: ibp as theirs is {wider:.1e} wider, {apart:.1e} apart", case.name));
+        }
+        // As shipped. Tighter intermediate bounds may turn an adaptive slope and so widen an output; the plain pass bounds it then.
+        let (wider, _) = difference(&case, &case.network, &[floor, plain], "crown");
+        if wider > TOLERANCE {
+            wrong.push(format!("{}: crown is {wider:.1e} wider", case.name));
+        }
+        let (wider, _) = difference(&case, &case.network, &[recipe(Method::Ibp)], "ibp");
+        if wider > TOLERANCE {
+            wrong.push(format!("{}: ibp is {wider:.1e} wider", case.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn is_smooth(op: &Op) -> bool {
+    matches!(op, Op::Activation(Activation::Sigmoid | Activation::Tanh))
+}
+
+/// Checks that a device's bounds contain the samples, and what their slack costs; returns what is wrong.
+fn check_device(case: &Case, device: &Device, most: f64) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let sampled = (floats(&case.golden["sampled"]["lower"]), floats(&case.golden["sampled"]["upper"]));
+    let batch = Batch::enclosing(&case.region.lower, &case.region.upper);
+    for method in [Method::Ibp, Method::Crown] {
+        let engine = BoundEngine::new(device, Arc::clone(&case.network), &case.region, recipe(method)).unwrap();
+        let rounded = engine.bound(&batch, Wanted::default()).unwrap();
+        assert_eq!(engine.fallback(), None, "{}: the device was given up", case.name);
+        for k in 0..rounded.lower.len() {
+            let (l, u) = (rounded.lower[k], rounded.upper[k]);
+            if !(l <= sampled.0[k] && sampled.1[k] <= u) {
+                let range = [sampled.0[k], sampled.1[k]];
+                wrong.push(format!("{} {method:?}: output {k} in [{l}, {u}] loses samples {range:?}", case.name));
+            }
+        }
+        let real = engine.bound_precisely(&case.region.lower, &case.region.upper, Wanted::default()).unwrap();
+        let width = |bounds: &Bounds| mean(bounds.lower.iter().zip(&bounds.upper).map(|(l, u)| u - l));
+        let cost = width(&rounded) / width(&real) - 1.0;
+        println!("{:22} {method:?} on {}: slack costs {:.3} %", case.name, device.describe().kind, 100.0 * cost);
+        if method == Method::Crown && (case.name.starts_with("acas") || case.name.starts_with("mnist_256")) && cost > most {
+            wrong.push(format!("{}: slack costs {:.2} %", case.name, 100.0 * cost));
+        }
+    }
+    wrong
 }
 
 #[test]
-fn host_bounds_are_as_tight_as_the_golden_ones_and_contain_the_samples() {
+fn host_bounds_contain_the_samples_and_their_slack_costs_under_one_percent() {
     let Some(folder) = data() else { return };
-    for case in cases(&folder) {
-        let recipe = Recipe { both_ends: true, ..Recipe::default() };
-        println!("{:22} slack costs {:.3} %", case.name, 100.0 * cost_of_slack(&case, &Device::Host, recipe));
-    }
+    let wrong: Vec<String> = cases(&folder).iter().flat_map(|case| check_device(case, &Device::Host, 0.01)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn gpu_bounds_contain_the_samples_and_their_slack_costs_under_two_percent() {
+    let (Some(folder), Some(device)) = (data(), crate::adapter::device()) else { return };
+    let wrong: Vec<String> = cases(&folder).iter().flat_map(|case| check_device(case, &device, 0.02)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{Affine, Error, LinearMap, Network, NodeId, Op, Sparse};
 
 impl Network {
-    /// The same function with consecutive affine maps merged and identities dropped.
+    /// The same function with consecutive affine maps merged and identities dropped, full matrices of few entries stored sparsely.
     ///
     /// Two maps are merged only where nothing else reads the first, and where the result stores no more coefficients than both
     /// together. What rounding does to merged coefficients is added to their [`WeightError`](crate::WeightError): the
@@ -18,6 +18,13 @@ impl Network {
     /// None for a valid network: the sizes of the parts fit each other.
     pub fn simplify(&self) -> Result<Network, Error> {
         let mut nodes = self.nodes().to_vec();
+        for node in &mut nodes {
+            if let Op::Affine(affine) = &node.op
+                && let Some(thinned) = affine.thinned()
+            {
+                node.op = Op::Affine(Arc::new(thinned));
+            }
+        }
         let mut n_readers = vec![0usize; nodes.len()];
         for input in nodes.iter().flat_map(|node| &node.inputs) {
             n_readers[input.0] += 1;
@@ -62,6 +69,25 @@ impl Network {
 }
 
 impl Affine {
+    /// The same map stored sparsely, if it is a large full matrix of which at most one entry in eight is not zero (lattice
+    /// networks hold one in a thousand).
+    fn thinned(&self) -> Option<Affine> {
+        let LinearMap::Dense(dense) = &self.map else { return None };
+        let n_entries = dense.weight.iter().filter(|&&w| w != 0.0).count();
+        if dense.weight.len() < 4096 || 8 * n_entries > dense.weight.len() {
+            return None;
+        }
+        let mut sparse = Sparse { n_in: dense.n_in, offsets: vec![0], columns: Vec::new(), values: Vec::new() };
+        for row in dense.weight.chunks_exact(dense.n_in) {
+            for (column, &w) in row.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+                sparse.columns.push(column as u32);
+                sparse.values.push(w);
+            }
+            sparse.offsets.push(sparse.values.len() as u32);
+        }
+        Some(Affine { map: LinearMap::Sparse(sparse), bias: self.bias.clone(), error: self.error.clone() })
+    }
+
     /// Whether the map changes nothing: the identity, exactly.
     pub fn is_identity(&self) -> bool {
         let is_exact = self.error.relative == 0.0 && self.error.absolute.is_empty() && self.error.bias.is_empty();

@@ -294,3 +294,19 @@ fn a_merge_that_overflows_is_left_alone() {
     let network = chain(1, vec![big(), big()]);
     assert_eq!(network.simplify().unwrap(), network);
 }
+
+#[test]
+fn a_large_matrix_of_few_entries_becomes_sparse_and_means_the_same() {
+    let n = 80;
+    let mut weight = vec![0.0; n * n];
+    (0..n).for_each(|k| weight[k * n + (7 * k) % n] = k as f64 - 3.0);
+    let mut builder = Network::builder(&[n]).unwrap();
+    let map = LinearMap::Dense(Dense { n_out: n, n_in: n, weight });
+    let y = builder.push("y", Op::Affine(Arc::new(Affine::exact(map, vec![0.5; n]))), &[NodeId(0)], &[n]).unwrap();
+    let network = builder.build(y).unwrap();
+    let simple = network.simplify().unwrap();
+    let Op::Affine(affine) = &simple.node(simple.output()).op else { panic!("an affine node") };
+    assert!(matches!(&affine.map, LinearMap::Sparse(sparse) if sparse.values.len() == n - 1));
+    let x: Vec<f64> = (0..n).map(|i| i as f64).collect();
+    assert_eq!(network.evaluate(&x).unwrap(), simple.evaluate(&x).unwrap());
+}

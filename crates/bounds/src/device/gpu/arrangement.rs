@@ -68,8 +68,6 @@ pub struct Place {
     pub frame: usize,
     /// How many follow.
     pub n_chunks: u32,
-    /// Subdomains of a chunk of the objective.
-    pub chunk_subdomains: u32,
 }
 
 impl Needs {
@@ -126,12 +124,7 @@ impl Needs {
             return None;
         }
         // The book: four words, the arguments, the first tiles, the owners, the reaches.
-        let chunk_tiles = |pass: &Pass| match (pass.select, pass.tiles_each()) {
-            // Whole subdomains, so that one chunk sees all rows of each.
-            (None, each) if each > 0 && each <= tile_capacity => tile_capacity - tile_capacity % each,
-            _ => tile_capacity,
-        };
-        let n_chunks = |pass: &Pass| (n * pass.tiles_each()).div_ceil(chunk_tiles(pass)).max(1);
+        let n_chunks = |pass: &Pass| (n * pass.tiles_each()).div_ceil(tile_capacity).max(1);
         if n > 1 && self.passes.iter().any(|pass| n_chunks(pass) > MAX_CHUNKS) {
             return None;
         }
@@ -140,12 +133,14 @@ impl Needs {
         let firsts = HEADER + arguments;
         let owners = firsts + n + 1;
         let reaches = owners + most_tiles.max(1);
-        // The exchange: four words, the results, the inputs.
+        // The exchange: four words, the results, the inputs, the scores.
         let lower = HEADER;
         let slack = lower + n * self.n_rows;
         let split = slack + n * self.n_rows;
         let slopes = split + n;
         let inputs = slopes + if has_slopes { n * self.n_rows * self.n_inputs } else { 0 };
+
+        let scores = inputs + n * 2 * self.n_inputs;
 
         let base = Frame {
             state_stride: self.state_stride as u32,
@@ -166,6 +161,7 @@ impl Needs {
             split: split as u32,
             slopes: slopes as u32,
             inputs: inputs as u32,
+            scores: scores as u32,
             ..Frame::default()
         };
         let arrangement = Arrangement {
@@ -178,7 +174,7 @@ impl Needs {
             rows: 2 * 16 * tile_capacity,
             book: 4 * (reaches + 4 * self.n_slots * tile_capacity),
             arguments: 4 * arguments,
-            exchange: 4 * (inputs + n * 2 * self.n_inputs),
+            exchange: 4 * (scores + n * 2 * self.n_inputs),
             results: 4 * inputs,
             n_rows: self.n_rows as usize,
             has_slopes,
@@ -189,25 +185,15 @@ impl Needs {
         if sizes.iter().any(|&size| size > most) {
             return None;
         }
-        Some(self.with_frames(arrangement, base, chunk_tiles, n_chunks))
+        Some(self.with_frames(arrangement, base, n_chunks))
     }
 
-    fn with_frames(
-        &self,
-        mut arrangement: Arrangement,
-        base: Frame,
-        chunk_tiles: impl Fn(&Pass) -> u64,
-        n_chunks: impl Fn(&Pass) -> u64,
-    ) -> Arrangement {
+    fn with_frames(&self, mut arrangement: Arrangement, base: Frame, n_chunks: impl Fn(&Pass) -> u64) -> Arrangement {
         arrangement.frames.push(base);
         for pass in &self.passes {
-            let (tiles, n_chunks) = (chunk_tiles(pass) as u32, n_chunks(pass) as u32);
+            let (tiles, n_chunks) = (base.tile_capacity, n_chunks(pass) as u32);
             let is_objective = pass.select.is_none();
-            arrangement.passes.push(Place {
-                frame: arrangement.frames.len(),
-                n_chunks,
-                chunk_subdomains: (u64::from(tiles) / pass.tiles_each().max(1)).max(1) as u32,
-            });
+            arrangement.passes.push(Place { frame: arrangement.frames.len(), n_chunks });
             arrangement.frames.extend((0..n_chunks).map(|chunk| Frame {
                 chunk_tiles: tiles,
                 n_chunks,

@@ -27,5 +27,5 @@ pub struct Frame {
     pub split: u32,
     pub slopes: u32,
     pub inputs: u32,
-    pub padding: u32,
+    pub scores: u32,
 }

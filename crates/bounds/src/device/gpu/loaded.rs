@@ -344,14 +344,21 @@ fn kernels_of(schedule: &Schedule) -> Vec<Kernel> {
             Task::Forward(launch) => kernels.push(launch.kernel),
             Task::Pass(pass) => {
                 kernels.extend([Kernel::Select, Kernel::AssignRows, Kernel::AssignOwners]);
+                kernels.extend([Kernel::SplitShare, Kernel::SplitScore]);
                 kernels.extend(pass.walk.iter().map(|launch| launch.kernel));
                 if pass.select.is_none() {
-                    kernels.extend([Kernel::SplitScore, Kernel::StoreSlopes]);
+                    kernels.extend([Kernel::SplitChoice, Kernel::StoreSlopes]);
                 }
             }
         }
     }
     kernels
+}
+
+/// Workgroups in two dimensions, as few too many as possible.
+fn folded(n_workgroups: u64) -> [u32; 2] {
+    let y = n_workgroups.div_ceil(u64::from(MAX_WORKGROUPS)).max(1);
+    [n_workgroups.div_ceil(y) as u32, y as u32]
 }
 
 /// A submission in the making.
@@ -378,12 +385,10 @@ impl Recording<'_> {
 
     /// One kernel over a linear range, folded into two dimensions.
     fn over_all(&mut self, kernel: Kernel, params: u32, n_invocations: u64) {
-        let n_workgroups = n_invocations.div_ceil(64);
-        let x = n_workgroups.min(u64::from(MAX_WORKGROUPS));
-        let y = n_workgroups.div_ceil(x.max(1));
+        let [x, y] = folded(n_invocations.div_ceil(64));
         self.with_pass(|recording, pass| {
             recording.set(pass, kernel, params, 0);
-            pass.dispatch_workgroups(x as u32, y as u32, 1);
+            pass.dispatch_workgroups(x, y, 1);
         });
     }
 
@@ -405,24 +410,32 @@ impl Recording<'_> {
             let n_chunks = if n_kernels.is_some() { 1 } else { place.n_chunks };
             for chunk in 0..n_chunks {
                 let frame = place.frame + chunk as usize;
-                let walk = &pass.walk[..n_kernels.unwrap_or(pass.walk.len())];
+                let walk = &pass.walk[..n_kernels.unwrap_or(usize::MAX).min(pass.walk.len())];
                 let arguments = |extent: u32| 12 * u64::from(chunk * pass.n_grids + extent);
                 for launch in walk {
                     recording.set(commands, launch.kernel, launch.params, frame);
                     commands.dispatch_workgroups_indirect(&recording.plan.arguments, arguments(launch.extent));
                 }
-                if pass.select.is_some() || n_kernels.is_some() {
+                if n_kernels.is_some() {
                     continue;
                 }
                 let end = pass.concretize();
-                if request.wants_split {
-                    recording.set(commands, Kernel::SplitScore, end.params, frame);
-                    commands.dispatch_workgroups(place.chunk_subdomains.min(recording.n_boxes), 1, 1);
-                }
-                if request.wants_coefficients {
+                if request.wants_coefficients && pass.select.is_none() {
                     recording.set(commands, Kernel::StoreSlopes, end.params, frame);
                     commands.dispatch_workgroups_indirect(&recording.plan.arguments, arguments(end.extent));
                 }
+                if request.wants_split {
+                    recording.set(commands, Kernel::SplitShare, end.params, frame);
+                    commands.dispatch_workgroups_indirect(&recording.plan.arguments, arguments(end.extent));
+                    let n_workgroups = u64::from(recording.n_boxes) * recording.loaded.n_inputs as u64;
+                    let [x, y] = folded(n_workgroups);
+                    recording.set(commands, Kernel::SplitScore, end.params, frame);
+                    commands.dispatch_workgroups(x, y, 1);
+                }
+            }
+            if request.wants_split && pass.select.is_none() && n_kernels.is_none() {
+                recording.set(commands, Kernel::SplitChoice, pass.concretize().params, place.frame);
+                commands.dispatch_workgroups(recording.n_boxes, 1, 1);
             }
         });
     }
