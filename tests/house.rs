@@ -9,8 +9,8 @@ use crate::support::root;
 /// The libraries and what each may use.
 const ARROWS: [(&str, &[&str]); 3] = [("network", &[]), ("bounds", &["network"]), ("driver", &["bounds", "network"])];
 
-/// Shaders without a twin: they move data that the host has in place, or schedule.
-const GPU_ONLY: [&str; 2] = ["assign_rows", "store_slopes"];
+/// Shaders without a twin: they move data that the host has in place, schedule, or choose as `host.rs` does between kernels.
+const GPU_ONLY: [&str; 3] = ["assign_rows", "split_choice", "store_slopes"];
 
 /// Shaders that compute what another does, for some shapes faster: they share its twin.
 const VARIANTS: [(&str, &str); 1] = [("back_dense_tiled", "back_dense")];

@@ -178,8 +178,8 @@ fn text(result: &InspectResult) -> String {
         let PropertyFields { file, n_boxes, n_disjuncts, n_half_spaces, n_free_inputs, largest_width } = property;
         let _ = writeln!(
             text,
-            "{file}: {n_boxes} box(es), {n_disjuncts} way(s) to violate with {n_half_spaces} half-space(s); \
-             {n_free_inputs} of {} inputs free, the widest by {}",
+            "{file}: boxes: {n_boxes}, ways to violate: {n_disjuncts}, half-spaces: {n_half_spaces}; \
+             free inputs: {n_free_inputs} of {}, the widest by {}",
             result.n_inputs,
             console::number(*largest_width)
         );

@@ -103,7 +103,7 @@ struct Decided {
 fn one(instance: &Instance, limits: Limits, label: &str, session: &Session) -> Decided {
     let options = VerifyOptions { limits, seed: session.seed, interrupt: session.interrupt.clone() };
     let start = Instant::now();
-    let mut bar = SearchBar::new(label, session.is_quiet);
+    let mut bar = SearchBar::new(label, options.limits.time_s, session.is_quiet);
     let decided = decide(&instance.onnx, &instance.vnnlib, &options, session, &mut bar);
     bar.finish();
     match decided {

@@ -11,19 +11,20 @@ pub struct SearchBar {
     bar: ProgressBar,
     /// What comes before the figures.
     label: String,
+    time_limit_s: Option<f64>,
 }
 
 impl SearchBar {
     /// Shows a bar, unless asked to be quiet.
-    pub fn new(label: impl Into<String>, is_quiet: bool) -> Self {
+    pub fn new(label: impl Into<String>, time_limit_s: Option<f64>, is_quiet: bool) -> Self {
         let target = if is_quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(1000), target);
-        let style = ProgressStyle::with_template("{msg} [{bar:24}] {elapsed}").expect("the template is right");
+        let style = ProgressStyle::with_template("[{bar:24}] {elapsed} {wide_msg}").expect("the template is right");
         bar.set_style(style.progress_chars("=> "));
         let label = label.into();
         bar.set_message(label.clone());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, label }
+        Self { bar, label, time_limit_s }
     }
 
     /// Clears the line.
@@ -38,11 +39,13 @@ impl Observer for SearchBar {
             return;
         }
         let rate = progress.subdomains as f64 / progress.time_s.max(1e-9);
-        // The share of the volume grows unevenly: time left by it is a guess, and said to be one.
-        let left = if progress.decided > 0.01 {
-            format!(", about {:.0} s left", progress.time_s * (1.0 - progress.decided) / progress.decided)
-        } else {
-            String::new()
+        // Volume is decided ever more slowly: what is left by it is a guess, and the limit is none.
+        let left = match self.time_limit_s {
+            Some(limit) => format!(", at most {:.0} s left", (limit - progress.time_s).max(0.0)),
+            None if progress.decided > 0.01 => {
+                format!(", {:.0} s left or more", progress.time_s * (1.0 - progress.decided) / progress.decided)
+            }
+            None => String::new(),
         };
         self.bar.set_position((progress.decided * 1000.0) as u64);
         self.bar.set_message(format!(

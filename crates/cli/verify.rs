@@ -60,7 +60,7 @@ fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) ->
         seed: session.seed,
         interrupt: session.interrupt.clone(),
     };
-    let mut bar = SearchBar::new("", session.is_quiet);
+    let mut bar = SearchBar::new("", session.timeout_s, session.is_quiet);
     let decided = decide(network, property, &options, session, &mut bar);
     bar.finish();
     let (outcome, time_s) = decided?;

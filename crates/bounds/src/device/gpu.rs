@@ -7,6 +7,8 @@ mod frame;
 mod kernel;
 mod loaded;
 mod planes;
+#[cfg(test)]
+mod samples;
 mod schedule;
 mod self_test;
 #[cfg(test)]

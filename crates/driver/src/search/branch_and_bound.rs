@@ -30,6 +30,16 @@ pub struct BranchAndBound<'a> {
     least_decided: f64,
 }
 
+/// A piece that its bounds left open.
+#[derive(Debug)]
+struct Open {
+    piece: Subdomain,
+    /// The input to split.
+    dimension: usize,
+    /// Slopes of the linear bound of the row that came nearest to excluding its disjunct, or nothing.
+    slopes: Vec<f64>,
+}
+
 /// How the pieces ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum End {
@@ -43,6 +53,8 @@ pub enum End {
 
 /// Multiply-adds in one round, about: long enough to fill the machine, short enough to look at the clock.
 const ROUND_MACS: u64 = 2_000_000_000;
+/// Most slopes per subdomain that are read back for the attack.
+const MOST_SLOPES: usize = 256;
 /// Most subdomains in one round.
 const ROUND_SUBDOMAINS: usize = 8192;
 
@@ -98,20 +110,22 @@ impl<'a> BranchAndBound<'a> {
                 decided: self.decided.min(1.0),
                 lower_bound: self.lower_bound().unwrap_or(f64::NEG_INFINITY),
             });
-            let attacked: Vec<&[f32]> = open.iter().take(4.max(open.len() / 16)).map(|(piece, _)| &*piece.ends).collect();
+            let n_attacked = 4.max(open.len() / 16);
+            let attacked: Vec<(&[f32], &[f64])> =
+                open.iter().take(n_attacked).map(|piece| (&*piece.piece.ends, piece.slopes.as_slice())).collect();
             if !attacked.is_empty()
                 && let Some(found) = self.falsifier.attack_boxes(&attacked, 4, clock)?
             {
                 return Ok(End::Falsified(Box::new(found)));
             }
-            for (piece, dimension) in open {
+            for Open { piece, dimension, .. } in open {
                 self.split(&piece, dimension);
             }
         }
     }
 
-    /// Bounds the worst subdomains; returns those that stay open, worst first, with the input to split.
-    fn round(&mut self) -> Result<Vec<(Subdomain, usize)>, Error> {
+    /// Bounds the worst subdomains; returns those that stay open, worst first.
+    fn round(&mut self) -> Result<Vec<Open>, Error> {
         let cost = (self.rows_per_subdomain * self.engine.macs()).max(1);
         let size = (ROUND_MACS / cost).clamp(1, ROUND_SUBDOMAINS as u64) as usize;
         let pieces = self.frontier.pop(size);
@@ -121,7 +135,9 @@ impl<'a> BranchAndBound<'a> {
             batch.lower.extend_from_slice(&piece.ends[..n]);
             batch.upper.extend_from_slice(&piece.ends[n..]);
         }
-        let bounds = self.engine.bound(&batch, Wanted { split: true, slopes: false })?;
+        // Slopes of all rows come back only where they are few.
+        let slopes = n * self.engine.network().n_outputs() <= MOST_SLOPES;
+        let bounds = self.engine.bound(&batch, Wanted { split: true, slopes })?;
         self.subdomains += pieces.len() as u64;
         self.rows_per_subdomain = bounds.n_rows.div_ceil(pieces.len() as u64);
         let mut open = Vec::new();
@@ -135,40 +151,40 @@ impl<'a> BranchAndBound<'a> {
             }
             let slack = rows(&bounds.lower_slack, bounds.n_outputs, b);
             let without: Vec<f64> = lower.iter().zip(slack).map(|(lower, slack)| lower + slack).collect();
-            let dimension = bounds.split[b] as usize;
-            if self.objective.is_excluded(&without) || self.dimension(&piece, dimension).is_none() {
-                doubtful.push((piece, dimension));
+            let row = b * bounds.n_outputs + self.objective.decisive_row(lower);
+            let slopes = bounds.slopes.get(row * n..(row + 1) * n).unwrap_or_default().to_vec();
+            let kept = Open { dimension: bounds.split[b] as usize, slopes, piece };
+            if self.objective.is_excluded(&without) || self.dimension(&kept.piece, kept.dimension).is_none() {
+                doubtful.push(kept);
             } else {
-                open.push((piece, dimension));
+                open.push(kept);
             }
         }
         self.rebound(doubtful, &mut open)?;
-        open.sort_by(|(a, _), (b, _)| a.score.total_cmp(&b.score).then(a.serial.cmp(&b.serial)));
+        open.sort_by(|Open { piece: a, .. }, Open { piece: b, .. }| {
+            a.score.total_cmp(&b.score).then(a.serial.cmp(&b.serial))
+        });
         Ok(open)
     }
 
     /// Bounds again in f64 what f32 left open by its slack alone, or cannot split.
-    fn rebound(
-        &mut self,
-        doubtful: Vec<(Subdomain, usize)>,
-        open: &mut Vec<(Subdomain, usize)>,
-    ) -> Result<(), Error> {
+    fn rebound(&mut self, doubtful: Vec<Open>, open: &mut Vec<Open>) -> Result<(), Error> {
         if doubtful.is_empty() {
             return Ok(());
         }
         let n = self.engine.network().n_inputs();
         let ends = |half: usize| -> Vec<f64> {
-            doubtful.iter().flat_map(|(piece, _)| &piece.ends[half * n..][..n]).map(|&end| f64::from(end)).collect()
+            doubtful.iter().flat_map(|kept| &kept.piece.ends[half * n..][..n]).map(|&end| f64::from(end)).collect()
         };
         let bounds: Bounds = self.engine.bound_precisely(&ends(0), &ends(1), Wanted::default())?;
         self.rebounded += doubtful.len() as u64;
-        for (b, (mut piece, dimension)) in doubtful.into_iter().enumerate() {
+        for (b, mut kept) in doubtful.into_iter().enumerate() {
             let lower = rows(&bounds.lower, bounds.n_outputs, b);
-            piece.score = self.objective.score(lower);
+            kept.piece.score = self.objective.score(lower);
             if self.objective.is_excluded(lower) {
-                self.decide(&piece);
+                self.decide(&kept.piece);
             } else {
-                open.push((piece, dimension));
+                open.push(kept);
             }
         }
         Ok(())

@@ -21,6 +21,8 @@ pub struct Falsifier<'a> {
     engine: BoundEngine,
     /// The f32 points of the region that lie inside the decimal box (or its nearest, where it has none).
     inner: (Vec<f32>, Vec<f32>),
+    /// Upper bounds over a sliver, where the decimal box has inputs without a float inside.
+    across_gaps: Option<BoundEngine>,
 }
 
 /// How hard to look.
@@ -46,16 +48,62 @@ impl<'a> Falsifier<'a> {
         let recipe = Recipe { method: Method::CrownIbp, ..Recipe::default() };
         let engine = BoundEngine::new(device, Arc::clone(&objective.network), &objective.region, recipe)?;
         let inner = inner_points(&objective.region, engine.region());
-        Ok(Self { network, property, objective, engine, inner })
+        let region = &objective.region;
+        let has_gaps = (0..region.n_inputs()).any(|i| region.inner_lower[i] > region.inner_upper[i]);
+        let across_gaps = if has_gaps {
+            let recipe = Recipe { both_ends: true, ..recipe };
+            Some(BoundEngine::new(&Device::Host, Arc::clone(&objective.network), region, recipe)?)
+        } else {
+            None
+        };
+        Ok(Self { network, property, objective, engine, inner, across_gaps })
+    }
+
+    /// Confirms a candidate by running the real network; see [`confirm`].
+    ///
+    /// Where a decimal box has no float inside (an input pinned to `0.1`, say), the two floats around it stand for it: the real
+    /// point lies between them, and the violation must be proved, by f64 upper bounds, for everything between them.
+    ///
+    /// # Errors
+    /// When the bounds fail.
+    pub fn confirm(&self, x: &[f64]) -> Result<Option<Counterexample>, Error> {
+        let Some(engine) = &self.across_gaps else { return Ok(confirm(self.network, self.property, x)) };
+        let region = &self.objective.region;
+        let is_gap = |i: usize| region.inner_lower[i] > region.inner_upper[i];
+        let end = |ends: &[f64], i: usize| if is_gap(i) { ends[i] } else { x[i] };
+        let lower: Vec<f64> = (0..x.len()).map(|i| end(&region.lower, i)).collect();
+        let upper: Vec<f64> = (0..x.len()).map(|i| end(&region.upper, i)).collect();
+        let is_inside = |i: usize| is_gap(i) || (region.inner_lower[i] <= x[i] && x[i] <= region.inner_upper[i]);
+        if !(0..x.len()).all(is_inside) {
+            return Ok(None);
+        }
+        let bounds = engine.bound_precisely(&lower, &upper, Wanted::default())?;
+        let Some((output, output_f32)) = outputs(self.network, &lower) else { return Ok(None) };
+        for (place, rows) in &self.objective.disjuncts {
+            let worst = bounds.upper[rows.clone()].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let holds = |y: &[f64]| {
+                let half_spaces = &self.property.disjuncts[*place].half_spaces;
+                half_spaces.iter().all(|row| row.value_from_above(&lower, y).is_some_and(|value| value <= 0.0))
+            };
+            if worst <= 0.0 && holds(&output) && holds(&output_f32) {
+                let margin = -worst;
+                return Ok(Some(Counterexample { input: lower, output, output_f32, margin, disjunct: *place }));
+            }
+        }
+        Ok(None)
     }
 
     /// Attacks the disjuncts of the objective that `is_open` names, over the whole region.
+    ///
+    /// `slopes` are those of the linear lower bounds over the region, `[n_rows, n_inputs]`, or empty: the corner that minimises a
+    /// row's bound is where its relaxation would be violated most, and so a good place to start.
     ///
     /// # Errors
     /// When the device fails.
     pub fn attack_region(
         &self,
         is_open: &dyn Fn(usize) -> bool,
+        slopes: &[f64],
         effort: Effort,
         random: &mut Random,
         clock: &Clock,
@@ -71,24 +119,45 @@ impl<'a> Falsifier<'a> {
                 points.extend((0..n).map(|i| at(i, if start == 0 { 0.5 } else { random.unit() })));
             }
         }
+        for (target, (_, rows)) in self.objective.disjuncts.iter().enumerate().filter(|(target, _)| is_open(*target)) {
+            for row in rows.clone().filter(|row| slopes.len() >= (row + 1) * n) {
+                targets.push(target);
+                points.extend((0..n).map(|i| if slopes[row * n + i] > 0.0 { lower[i] } else { upper[i] }));
+            }
+        }
         self.descend(points, &targets, |_, i| (lower[i], upper[i]), effort.steps, clock)
     }
 
-    /// Attacks from the centres of boxes inside the region, staying in them.
+    /// Attacks from inside boxes of the region, staying in them: from the corner that minimises the linear bound of slopes
+    /// `slopes` (one per input), or from the centre where there are none.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn attack_boxes(&self, boxes: &[&[f32]], steps: usize, clock: &Clock) -> Result<Option<Counterexample>, Error> {
+    pub fn attack_boxes(
+        &self,
+        boxes: &[(&[f32], &[f64])],
+        steps: usize,
+        clock: &Clock,
+    ) -> Result<Option<Counterexample>, Error> {
         let (lower, upper) = &self.inner;
         let n = lower.len();
         let side = |s: usize, i: usize| {
-            let low = boxes[s][i].clamp(lower[i], upper[i]);
-            (low, boxes[s][n + i].clamp(low, upper[i]))
+            let ends = boxes[s].0;
+            let low = ends[i].clamp(lower[i], upper[i]);
+            (low, ends[n + i].clamp(low, upper[i]))
         };
         let n_disjuncts = self.objective.disjuncts.len();
         let mut points = Vec::with_capacity(boxes.len() * n);
         for s in 0..boxes.len() {
-            points.extend((0..n).map(|i| side(s, i)).map(|(low, high)| between(low, high, 0.5)));
+            let slopes = boxes[s].1;
+            points.extend((0..n).map(|i| {
+                let (low, high) = side(s, i);
+                match slopes.get(i) {
+                    Some(&slope) if slope > 0.0 => low,
+                    Some(_) => high,
+                    None => between(low, high, 0.5),
+                }
+            }));
         }
         let targets: Vec<usize> = (0..boxes.len()).map(|s| s % n_disjuncts).collect();
         self.descend(points, &targets, side, steps, clock)
@@ -117,7 +186,7 @@ impl<'a> Falsifier<'a> {
                 let may_violate = self.objective.disjuncts.iter().any(|(_, rows)| {
                     rows.clone().all(|row| value(row) <= slacks[row].max(1e-6))
                 });
-                if may_violate && let Some(found) = confirm(self.network, self.property, &self.exact(&points[s * n..][..n])) {
+                if may_violate && let Some(found) = self.confirm(&self.exact(&points[s * n..][..n]))? {
                     return Ok(Some(found));
                 }
                 worst_rows[s] = self.objective.disjuncts[target].1.clone().max_by(|&a, &b| value(a).total_cmp(&value(b)));
@@ -126,7 +195,7 @@ impl<'a> Falsifier<'a> {
                 break;
             }
             // Long steps first; the last ones settle.
-            let length = 0.5 * 0.1_f32.powf(step as f32 / steps.max(1) as f32);
+            let length = 0.5 * 0.02_f32.powf(step as f32 / steps.max(1) as f32);
             for (s, row) in worst_rows.iter().enumerate() {
                 let Some(row) = *row else { continue };
                 let slopes = &bounds.slopes[(s * n_rows + row) * n..][..n];
@@ -148,7 +217,11 @@ impl<'a> Falsifier<'a> {
     /// A point moved into the decimal box, where the box has floats.
     fn exact(&self, point: &[f32]) -> Vec<f64> {
         let region = &self.objective.region;
-        let inside = |i: usize| f64::from(point[i]).max(region.inner_lower[i]).min(region.inner_upper[i]);
+        let inside = |i: usize| {
+            let (low, high) = (region.inner_lower[i], region.inner_upper[i]);
+            // Where there is no float inside, the one below stands for the real value.
+            if low <= high { f64::from(point[i]).clamp(low, high) } else { region.lower[i] }
+        };
         (0..point.len()).map(inside).collect()
     }
 }
@@ -156,9 +229,7 @@ impl<'a> Falsifier<'a> {
 /// Confirms a candidate by running the real network in f64 and in f32: both outputs must violate the same disjunct, at a point
 /// inside its decimal box.
 pub fn confirm(network: &Network, property: &Property, x: &[f64]) -> Option<Counterexample> {
-    let output: Vec<f64> = network.evaluate(x).ok()?;
-    let narrow: Vec<f32> = x.iter().map(|&value| value as f32).collect();
-    let output_f32: Vec<f64> = network.evaluate(&narrow).ok()?.into_iter().map(f64::from).collect();
+    let (output, output_f32) = outputs(network, x)?;
     property.disjuncts.iter().enumerate().find_map(|(place, disjunct)| {
         let margin = disjunct.violated_at(x, &output)?.min(disjunct.violated_at(x, &output_f32)?);
         Some(Counterexample {
@@ -169,6 +240,13 @@ pub fn confirm(network: &Network, property: &Property, x: &[f64]) -> Option<Coun
             disjunct: place,
         })
     })
+}
+
+/// The network's outputs at a point, run in f64 and in f32.
+fn outputs(network: &Network, x: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
+    let narrow: Vec<f32> = x.iter().map(|&value| value as f32).collect();
+    let output_f32 = network.evaluate(&narrow).ok()?.into_iter().map(f64::from).collect();
+    Some((network.evaluate(x).ok()?, output_f32))
 }
 
 /// The f32 ends of the decimal box from inside, or from outside where no f32 lies in it.

@@ -52,6 +52,13 @@ impl Objective {
         self.disjuncts.iter().all(|(_, rows)| lower[rows.clone()].iter().any(|&bound| bound > 0.0))
     }
 
+    /// The row of the worst disjunct that comes nearest to excluding it (0 if that disjunct has no rows).
+    pub fn decisive_row(&self, lower: &[f64]) -> usize {
+        let best = |rows: &std::ops::Range<usize>| rows.clone().max_by(|&a, &b| lower[a].total_cmp(&lower[b]));
+        let of_disjunct = self.disjuncts.iter().filter_map(|(_, rows)| best(rows));
+        of_disjunct.min_by(|&a, &b| lower[a].total_cmp(&lower[b])).unwrap_or(0)
+    }
+
     /// How far the worst disjunct is from being excluded: the least over disjuncts of the largest lower bound of its rows.
     pub fn score(&self, lower: &[f64]) -> f64 {
         let of_rows = |rows: &std::ops::Range<usize>| {

@@ -5,7 +5,7 @@ use network::{Network, Property};
 
 use crate::error::Error;
 use crate::search::branch_and_bound::{BranchAndBound, End};
-use crate::search::falsify::{Effort, Falsifier, confirm};
+use crate::search::falsify::{Effort, Falsifier};
 use crate::search::limits::{Clock, Interrupt, Limits};
 use crate::search::objective::Objective;
 use crate::search::observer::Observer;
@@ -73,21 +73,21 @@ impl Verify<'_> {
         outcome: &mut Outcome,
     ) -> Result<End, Error> {
         let centre = centre(objective);
-        if let Some(found) = confirm(self.network, self.property, &centre) {
-            return Ok(End::Falsified(Box::new(found)));
-        }
         let engine = BoundEngine::new(self.device, Arc::clone(&objective.network), &objective.region, Recipe::default())?;
         let falsifier = Falsifier::new(self.device, self.network, self.property, objective)?;
         outcome.fallback = outcome.fallback.take().or_else(|| engine.fallback().map(str::to_owned));
+        if let Some(found) = falsifier.confirm(&centre)? {
+            return Ok(End::Falsified(Box::new(found)));
+        }
         let mut random = Random::new(options.seed);
         let quick = Effort { starts: 2, steps: 4 };
-        if let Some(found) = falsifier.attack_region(&|_| true, quick, &mut random, clock)? {
+        if let Some(found) = falsifier.attack_region(&|_| true, &[], quick, &mut random, clock)? {
             return Ok(End::Falsified(Box::new(found)));
         }
         // What the root bounds exclude needs no attack.
         let region = engine.region();
         let root = Batch { lower: region.lower.clone(), upper: region.upper.clone() };
-        let bounds = engine.bound(&root, Wanted::default())?;
+        let bounds = engine.bound(&root, Wanted { slopes: true, split: false })?;
         let is_open = |disjunct: usize| {
             let rows = objective.disjuncts[disjunct].1.clone();
             !bounds.lower[rows].iter().any(|&bound| bound > 0.0)
@@ -95,10 +95,10 @@ impl Verify<'_> {
         let n_open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).count();
         if n_open > 0 {
             let cost = engine.macs().max(1) * 16;
-            let steps = 40;
+            let steps = 80;
             let starts = (ATTACK_MACS / (cost * steps * n_open as u64)).clamp(2, 64) as usize;
             let effort = Effort { starts, steps: steps as usize };
-            if let Some(found) = falsifier.attack_region(&is_open, effort, &mut random, clock)? {
+            if let Some(found) = falsifier.attack_region(&is_open, &bounds.slopes, effort, &mut random, clock)? {
                 return Ok(End::Falsified(Box::new(found)));
             }
         }

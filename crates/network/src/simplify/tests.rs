@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use crate::{Activation, Affine, Conv, Dense, LinearMap, Network, NodeId, Op, Sparse, WeightError};
