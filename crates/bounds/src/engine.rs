@@ -158,7 +158,7 @@ impl BoundEngine {
         self.check(batch)?;
         let request = request(&batch.lower, &batch.upper, wanted);
         #[cfg(feature = "gpu")]
-        if let (Some(program), None, false) = (&self.gpu, self.lost.get(), wanted.slopes) {
+        if let (Some(program), None) = (&self.gpu, self.lost.get()) {
             match program.bound(request) {
                 Ok(raw) => return Ok(self.finish(raw)),
                 // A lost device costs time, never an answer.
@@ -266,10 +266,8 @@ fn check_boxes<T: PartialOrd + Copy + std::fmt::Debug>(
             // Written so that NaN fails.
             let is_inside = region.0[i] <= l[i] && l[i] <= u[i] && u[i] <= region.1[i];
             if !is_inside {
-                let problem = format!(
-                    "input {i} is [{:?}, {:?}], outside [{:?}, {:?}]",
-                    l[i], u[i], region.0[i], region.1[i]
-                );
+                let problem =
+                    format!("input {i} is [{:?}, {:?}], outside [{:?}, {:?}]", l[i], u[i], region.0[i], region.1[i]);
                 return Err(ErrorKind::Region { subproblem: b, problem }.into());
             }
         }

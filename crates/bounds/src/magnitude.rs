@@ -69,7 +69,8 @@ fn activation_image(activation: &Activation, i: usize, l: f64, u: f64) -> (f64, 
         Activation::Relu => (l.max(0.0), u.max(0.0)),
         Activation::LeakyRelu(slopes) => {
             let slope = if slopes.len() == 1 { slopes[0] } else { slopes[i] };
-            let ends = [if l < 0.0 { slope * l } else { l }, if u < 0.0 { slope * u } else { u }, l.max(0.0).min(u.max(0.0))];
+            let ends =
+                [if l < 0.0 { slope * l } else { l }, if u < 0.0 { slope * u } else { u }, l.max(0.0).min(u.max(0.0))];
             (ends.iter().copied().fold(f64::MAX, f64::min), ends.iter().copied().fold(f64::MIN, f64::max))
         }
         Activation::Clip { lower, upper } => (l.clamp(*lower, *upper), u.clamp(*lower, *upper)),

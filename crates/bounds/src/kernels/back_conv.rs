@@ -47,8 +47,12 @@ pub fn back_conv<T: Scalar, const FMA: bool>(
             }
             taps.clear();
             let (y, x) = (pixel / shape.in_width, pixel % shape.in_width);
-            for (out_y, ky) in windows(y, shape.pad_y, shape.kernel_height, shape.stride_y, shape.dilation_y, shape.out_height) {
-                for (out_x, kx) in windows(x, shape.pad_x, shape.kernel_width, shape.stride_x, shape.dilation_x, shape.out_width) {
+            for (out_y, ky) in
+                windows(y, shape.pad_y, shape.kernel_height, shape.stride_y, shape.dilation_y, shape.out_height)
+            {
+                for (out_x, kx) in
+                    windows(x, shape.pad_x, shape.kernel_width, shape.stride_x, shape.dilation_x, shape.out_width)
+                {
                     for o in group * out_group..(group + 1) * out_group {
                         let k = o * out_plane + out_y * shape.out_width + out_x;
                         if is_live[k as usize] != 0 {
@@ -71,7 +75,14 @@ pub fn back_conv<T: Scalar, const FMA: bool>(
 
 /// The windows along one axis that contain input coordinate `at`, as (output coordinate, kernel coordinate).
 #[inline(always)]
-pub fn windows(at: u32, pad: u32, kernel: u32, stride: u32, dilation: u32, n_out: u32) -> impl Iterator<Item = (u32, u32)> {
+pub fn windows(
+    at: u32,
+    pad: u32,
+    kernel: u32,
+    stride: u32,
+    dilation: u32,
+    n_out: u32,
+) -> impl Iterator<Item = (u32, u32)> {
     (0..kernel).filter_map(move |k| {
         let start = (at + pad).checked_sub(k * dilation)?;
         (start % stride == 0 && start / stride < n_out).then_some((start / stride, k))

@@ -5,7 +5,12 @@ use crate::scalar::Scalar;
 
 /// `A_i ← Σ_k A_k W_ki` through a full matrix, for the operand neurons in `wanted` and the live outputs only.
 #[inline(always)]
-pub fn back_dense<T: Scalar, const FMA: bool>(params: &BackAffine, constants: &[T], wanted: Wanted, block: &mut Block<T>) {
+pub fn back_dense<T: Scalar, const FMA: bool>(
+    params: &BackAffine,
+    constants: &[T],
+    wanted: Wanted,
+    block: &mut Block<T>,
+) {
     let n_in = params.n_in;
     let weight = &constants[params.weight as usize..][..(params.n_out * n_in) as usize];
     let width = block.width;

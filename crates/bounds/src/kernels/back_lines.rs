@@ -16,7 +16,8 @@ pub fn back_lines<T: Scalar, const FMA: bool>(params: &BackLines, state: &[T], b
     let undecided = &mut block.scratch;
     live.retain(|&j| {
         let j = j as usize;
-        let (low, low_at, up, up_at, error) = (lines[j], lines[n + j], lines[2 * n + j], lines[3 * n + j], lines[4 * n + j]);
+        let (low, low_at, up, up_at, error) =
+            (lines[j], lines[n + j], lines[2 * n + j], lines[3 * n + j], lines[4 * n + j]);
         if low == T::ZERO && up == T::ZERO && low_at == T::ZERO && up_at == T::ZERO {
             return false;
         }

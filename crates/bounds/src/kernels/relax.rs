@@ -289,7 +289,11 @@ mod tests {
             for &u in &ends[a..] {
                 let (l, u) = (T::of(l), T::of(u));
                 let smooth = [
-                    ("sigmoid", sigmoid(l, u, &table, two_units).0, (|z: f64| 1.0 / (1.0 + (-z).exp())) as fn(f64) -> f64),
+                    (
+                        "sigmoid",
+                        sigmoid(l, u, &table, two_units).0,
+                        (|z: f64| 1.0 / (1.0 + (-z).exp())) as fn(f64) -> f64,
+                    ),
                     ("tanh", tanh(l, u, &table, two_units).0, f64::tanh),
                     ("relu", relu(l, u, two_units, false).0, |z| z.max(0.0)),
                     ("leaky", leaky(l, u, T::of(-0.25), two_units, T::ZERO).0, |z| if z < 0.0 { -0.25 * z } else { z }),
@@ -299,7 +303,10 @@ mod tests {
                 for (name, lines, f) in smooth {
                     let (below, above) = least_gaps(&lines, f, l, u);
                     // f64 evaluation of the function itself errs by 1e-16 of values up to 60.
-                    assert!(below > -2e-14 && above > -2e-14, "{name} on [{l:?}, {u:?}]: {lines:?} cut by {below:e}, {above:e}");
+                    assert!(
+                        below > -2e-14 && above > -2e-14,
+                        "{name} on [{l:?}, {u:?}]: {lines:?} cut by {below:e}, {above:e}"
+                    );
                     assert!(below < closeness && above < closeness, "{name} on [{l:?}, {u:?}]: {lines:?} do not touch");
                 }
             }

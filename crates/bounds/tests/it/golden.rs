@@ -31,7 +31,8 @@ struct Case {
 }
 
 fn cases(folder: &Path) -> Vec<Case> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder.join("golden")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder.join("golden")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     let only = std::env::var("DIADEM_GOLDEN").unwrap_or_default();
     files
@@ -45,11 +46,6 @@ fn cases(folder: &Path) -> Vec<Case> {
             Case { name, network: Arc::new(raw.simplify().unwrap()), raw: Arc::new(raw), region, golden }
         })
         .collect()
-}
-
-fn bound(device: &Device, network: &Arc<Network>, region: &BoxRegion, recipe: Recipe) -> Bounds {
-    let engine = BoundEngine::new(device, Arc::clone(network), region, recipe).unwrap();
-    engine.bound(&Batch::enclosing(&region.lower, &region.upper), Wanted::default()).unwrap()
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -92,7 +88,10 @@ fn host_bounds_agree_with_the_golden_ones_before_slack() {
         let is_piecewise = case.raw.nodes().iter().all(|node| !is_smooth(&node.op));
         // With merging and the interval floor off, the same computation. Sigmoid tangents are chosen otherwise, a little tighter.
         let (wider, apart) = difference(&case, &case.raw, &[plain], "crown");
-        if wider > TOLERANCE || is_piecewise && apart > TOLERANCE {
+        // Lattice networks have affine nodes in a row, and which node's interval counts as "the previous layer's" decides which
+        // neurons stay unrefined: ours is the tighter there.
+        let is_same = is_piecewise && !case.name.starts_with("tll");
+        if wider > TOLERANCE || is_same && apart > TOLERANCE {
             wrong.push(format!("{}: crown as theirs is {wider:.1e} wider, {apart:.1e} apart", case.name));
         }
         let (wider, apart) = difference(&case, &case.raw, &[recipe(Method::Ibp)], "ibp");
@@ -136,7 +135,10 @@ fn check_device(case: &Case, device: &Device, most: f64) -> Vec<String> {
         let width = |bounds: &Bounds| mean(bounds.lower.iter().zip(&bounds.upper).map(|(l, u)| u - l));
         let cost = width(&rounded) / width(&real) - 1.0;
         println!("{:22} {method:?} on {}: slack costs {:.3} %", case.name, device.describe().kind, 100.0 * cost);
-        if method == Method::Crown && (case.name.starts_with("acas") || case.name.starts_with("mnist_256")) && cost > most {
+        if method == Method::Crown
+            && (case.name.starts_with("acas") || case.name.starts_with("mnist_256"))
+            && cost > most
+        {
             wrong.push(format!("{}: slack costs {:.2} %", case.name, 100.0 * cost));
         }
     }

@@ -33,9 +33,7 @@ impl Stream {
 
     /// `n` weights in f32, some of them zero.
     pub fn weights(&mut self, n: usize, scale: f64) -> Vec<f64> {
-        (0..n)
-            .map(|_| if self.below(8) == 0 { 0.0 } else { f64::from(self.within(-scale, scale) as f32) })
-            .collect()
+        (0..n).map(|_| if self.below(8) == 0 { 0.0 } else { f64::from(self.within(-scale, scale) as f32) }).collect()
     }
 }
 
@@ -44,10 +42,10 @@ pub fn network(stream: &mut Stream) -> Network {
     let mut builder = Network::builder(&[2, 5, 4]).unwrap();
     let mut node = NodeId(0);
     let mut shape = vec![2, 5, 4];
-    for layer in 0..1 + stream.below(3) {
+    for layer in 0..=stream.below(3) {
         (node, shape) = image_layer(&mut builder, stream, node, &shape, layer);
     }
-    for layer in 0..1 + stream.below(3) {
+    for layer in 0..=stream.below(3) {
         node = dense_layer(&mut builder, stream, node, &format!("dense{layer}"));
     }
     let n_in = builder.node(node).len();
@@ -148,7 +146,10 @@ fn image_layer(
             let columns: Vec<u32> = (0..n).map(|_| stream.below(n) as u32).collect();
             let map = Sparse { n_in: n, offsets: (0..=n as u32).collect(), columns, values: stream.weights(n, 1.5) };
             let affine = Affine::exact(LinearMap::Sparse(map), stream.weights(n, 0.3));
-            (builder.push(format!("sparse{layer}"), Op::Affine(Arc::new(affine)), &[node], shape).unwrap(), shape.to_vec())
+            (
+                builder.push(format!("sparse{layer}"), Op::Affine(Arc::new(affine)), &[node], shape).unwrap(),
+                shape.to_vec(),
+            )
         }
         _ => {
             let groups = if channels.is_multiple_of(2) && stream.below(3) == 0 { 2 } else { 1 };

@@ -154,7 +154,7 @@ impl<'a> BranchAndBound<'a> {
             let row = b * bounds.n_outputs + self.objective.decisive_row(lower);
             let slopes = bounds.slopes.get(row * n..(row + 1) * n).unwrap_or_default().to_vec();
             let kept = Open { dimension: bounds.split[b] as usize, slopes, piece };
-            if self.objective.is_excluded(&without) || self.dimension(&kept.piece, kept.dimension).is_none() {
+            if self.objective.is_excluded(&without) || splittable(&kept.piece, kept.dimension).is_none() {
                 doubtful.push(kept);
             } else {
                 open.push(kept);
@@ -197,7 +197,7 @@ impl<'a> BranchAndBound<'a> {
 
     /// Replaces a piece by its two halves.
     fn split(&mut self, piece: &Subdomain, dimension: usize) {
-        let Some(dimension) = self.dimension(piece, dimension) else {
+        let Some(dimension) = splittable(piece, dimension) else {
             self.n_stuck += 1;
             self.least_decided = self.least_decided.min(piece.score);
             return;
@@ -210,16 +210,16 @@ impl<'a> BranchAndBound<'a> {
         self.frontier.push(left, piece.score, piece.depth + 1);
         self.frontier.push(right, piece.score, piece.depth + 1);
     }
+}
 
-    /// The input to split: the asked one, or the widest, if any has a float strictly inside.
-    fn dimension(&self, piece: &Subdomain, asked: usize) -> Option<usize> {
-        let n = piece.ends.len() / 2;
-        let width = |i: usize| piece.ends[n + i] - piece.ends[i];
-        let can_split = |i: &usize| middle(piece.ends[*i], piece.ends[n + *i]).is_some();
-        Some(asked).filter(can_split).or_else(|| {
-            (0..n).filter(can_split).max_by(|&a, &b| width(a).total_cmp(&width(b)).then(b.cmp(&a)))
-        })
-    }
+/// The input to split: the asked one, or the widest, if any has a float strictly inside.
+fn splittable(piece: &Subdomain, asked: usize) -> Option<usize> {
+    let n = piece.ends.len() / 2;
+    let width = |i: usize| piece.ends[n + i] - piece.ends[i];
+    let can_split = |i: &usize| middle(piece.ends[*i], piece.ends[n + *i]).is_some();
+    Some(asked)
+        .filter(can_split)
+        .or_else(|| (0..n).filter(can_split).max_by(|&a, &b| width(a).total_cmp(&width(b)).then(b.cmp(&a))))
 }
 
 /// A float strictly between two, about half way.

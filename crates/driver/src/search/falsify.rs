@@ -183,13 +183,16 @@ impl<'a> Falsifier<'a> {
                 let slacks = &bounds.lower_slack[s * n_rows..][..n_rows];
                 let value = |row: usize| values[row] + slacks[row];
                 // Every disjunct may be hit on the way to one of them.
-                let may_violate = self.objective.disjuncts.iter().any(|(_, rows)| {
-                    rows.clone().all(|row| value(row) <= slacks[row].max(1e-6))
-                });
+                let may_violate = self
+                    .objective
+                    .disjuncts
+                    .iter()
+                    .any(|(_, rows)| rows.clone().all(|row| value(row) <= slacks[row].max(1e-6)));
                 if may_violate && let Some(found) = self.confirm(&self.exact(&points[s * n..][..n]))? {
                     return Ok(Some(found));
                 }
-                worst_rows[s] = self.objective.disjuncts[target].1.clone().max_by(|&a, &b| value(a).total_cmp(&value(b)));
+                worst_rows[s] =
+                    self.objective.disjuncts[target].1.clone().max_by(|&a, &b| value(a).total_cmp(&value(b)));
             }
             if step == steps || clock.stop(0, 0).is_some() {
                 break;

@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
-use network::{
-    Affine, BoxRegion, Dense, Disjunct, HalfSpace, LinearMap, Network, NodeId, Op, Property, WeightError,
-};
+use network::{Affine, BoxRegion, Dense, Disjunct, HalfSpace, LinearMap, Network, NodeId, Op, Property, WeightError};
 
 use crate::error::Error;
 
@@ -62,7 +60,10 @@ impl Objective {
     /// How far the worst disjunct is from being excluded: the least over disjuncts of the largest lower bound of its rows.
     pub fn score(&self, lower: &[f64]) -> f64 {
         let of_rows = |rows: &std::ops::Range<usize>| {
-            lower[rows.clone()].iter().copied().fold(f64::NEG_INFINITY, |best, bound| if bound > best { bound } else { best })
+            lower[rows.clone()]
+                .iter()
+                .copied()
+                .fold(f64::NEG_INFINITY, |best, bound| if bound > best { bound } else { best })
         };
         self.disjuncts.iter().map(|(_, rows)| of_rows(rows)).fold(f64::INFINITY, f64::min)
     }

@@ -35,7 +35,7 @@ pub struct VerifyOptions {
 }
 
 /// Multiply-adds that the attack on the region may spend, about.
-const ATTACK_MACS: u64 = 40_000_000_000;
+const ATTACK_MACS: u64 = 8_000_000_000;
 
 impl Verify<'_> {
     /// Attacks, bounds, and splits until the property is decided or a limit is reached.
@@ -73,7 +73,8 @@ impl Verify<'_> {
         outcome: &mut Outcome,
     ) -> Result<End, Error> {
         let centre = centre(objective);
-        let engine = BoundEngine::new(self.device, Arc::clone(&objective.network), &objective.region, Recipe::default())?;
+        let engine =
+            BoundEngine::new(self.device, Arc::clone(&objective.network), &objective.region, Recipe::default())?;
         let falsifier = Falsifier::new(self.device, self.network, self.property, objective)?;
         outcome.fallback = outcome.fallback.take().or_else(|| engine.fallback().map(str::to_owned));
         if let Some(found) = falsifier.confirm(&centre)? {
@@ -123,7 +124,11 @@ fn centre(objective: &Objective) -> Vec<f64> {
         .map(|i| {
             let (low, high) = (region.inner_lower[i], region.inner_upper[i]);
             let narrow = f64::from((0.5 * low + 0.5 * high) as f32);
-            if low <= narrow && narrow <= high { narrow } else { (0.5 * low + 0.5 * high).clamp(low.min(high), high.max(low)) }
+            if low <= narrow && narrow <= high {
+                narrow
+            } else {
+                (0.5 * low + 0.5 * high).clamp(low.min(high), high.max(low))
+            }
         })
         .collect()
 }
