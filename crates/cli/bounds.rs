@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use bounds::{BoundEngine, Recipe, Wanted};
+use bounds::{BoundEngine, Method, Recipe, Wanted};
 use network::{BoxRegion, Property};
 use serde::Serialize;
 
@@ -47,8 +47,14 @@ pub fn run(task: &BoundsTask, session: &Session) -> Result<Status> {
     let device = session.device()?;
     let start = Instant::now();
     let recipe = Recipe { method: task.method.method(), both_ends: true, ..Recipe::default() };
-    let engine = BoundEngine::new(device, Arc::new(network.simplify()?), &region, recipe)?;
-    let bounds = engine.bound(engine.region(), Wanted::default())?;
+    let network = Arc::new(network.simplify()?);
+    let engine = BoundEngine::new(device, Arc::clone(&network), &region, recipe)?;
+    let mut bounds = engine.bound(engine.region(), Wanted::default())?;
+    if recipe.method == Method::Crown {
+        // Tighter intermediate bounds may turn an adaptive slope and widen an output: the plain pass bounds that one better.
+        let plain = BoundEngine::new(device, network, &region, Recipe { keep_interval: false, ..recipe })?;
+        bounds = bounds.tightened_by(&plain.bound(plain.region(), Wanted::default())?);
+    }
     session.note_fallback(engine.fallback());
     let slack = bounds.lower_slack.iter().zip(&bounds.upper_slack).map(|(lower, upper)| lower.max(*upper)).collect();
     let result = BoundsResult {

@@ -38,6 +38,7 @@ mod tests {
                 output_f32: vec![0.0],
                 margin: 0.0,
                 disjunct: 0,
+                is_proved: false,
             };
             let text = text(&found);
             let lines: Vec<&str> = text.lines().collect();

@@ -29,6 +29,7 @@ use status::Status;
 
 fn main() -> ExitCode {
     status::install_panic_hook();
+    quieten_drivers();
     let Arguments { command, settings } = Arguments::parse();
     match run(command, settings) {
         Ok(status) => status.into(),
@@ -54,6 +55,14 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Job::Verify(task) => verify::run(&task, &session),
         Job::Bounds(task) => bounds::run(&task, &session),
         Job::Bench(task) => bench::run(&task, &session),
+    }
+}
+
+/// Names a folder for drivers that complain on stderr, in words that read like ours, where the environment has none.
+fn quieten_drivers() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
 }
 

@@ -43,6 +43,8 @@ pub struct CounterexampleFields {
     /// How far inside the violation.
     pub margin: f64,
     disjunct: usize,
+    /// Whether the violation is proved in real arithmetic, not only met by the f32 and f64 runs.
+    proved: bool,
 }
 
 /// Decides one property, or a list of them.
@@ -104,6 +106,7 @@ impl VerifyResult {
                 output_f32: found.output_f32.clone(),
                 margin: found.margin,
                 disjunct: found.disjunct,
+                proved: found.is_proved,
             }),
             _ => None,
         };

@@ -231,6 +231,25 @@ impl BoundEngine {
     }
 }
 
+impl Bounds {
+    /// Takes the tighter of two bounds of the same boxes, end by end; both are sound, so each choice is.
+    #[must_use]
+    pub fn tightened_by(mut self, other: &Self) -> Self {
+        for (k, &lower) in other.lower.iter().enumerate() {
+            if lower > self.lower[k] {
+                (self.lower[k], self.lower_slack[k]) = (lower, other.lower_slack[k]);
+            }
+        }
+        for (k, &upper) in other.upper.iter().enumerate() {
+            if upper < self.upper[k] {
+                (self.upper[k], self.upper_slack[k]) = (upper, other.upper_slack[k]);
+            }
+        }
+        self.n_rows += other.n_rows;
+        self
+    }
+}
+
 impl Batch {
     /// One box, rounded outward.
     pub fn enclosing(lower: &[f64], upper: &[f64]) -> Self {

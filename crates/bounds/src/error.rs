@@ -19,7 +19,7 @@ pub enum ErrorKind {
         problem: String,
     },
     /// Magnitudes come too near to overflow for this arithmetic; a wider one may do.
-    #[error("node '{node}': magnitudes up to {magnitude:e} could overflow; bound it in f64")]
+    #[error("node '{node}': magnitudes up to {magnitude:e} could overflow")]
     Magnitude {
         /// Where.
         node: String,

@@ -236,7 +236,7 @@ params! {
         target: u32,
         /// Marks: the choices, `[n_out]`.
         choice: u32,
-        /// `γ_{w+P}` with `w` the most windows that share an input, or `n_out` for the constant part: the larger.
+        /// `γ_{w+P}` with `w` the most windows that share an input, or the depth of a sum over the outputs: the larger.
         gamma: f32,
         /// Fills the struct to a multiple of 16 bytes.
         padding: [u32; 2],

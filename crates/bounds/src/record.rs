@@ -180,11 +180,10 @@ impl<'a, T: Scalar> Recorder<'a, T> {
             }
             Op::Activation(activation) => {
                 self.refine(node.inputs[0])?;
-                self.relax(id, activation)
+                self.relax(id, activation)?
             }
             Op::MaxPool(pool) => {
-                let windows = pool.kernel[0].div_ceil(pool.stride[0]) * pool.kernel[1].div_ceil(pool.stride[1]);
-                let n = windows.max(pool.n_out());
+                let windows = pool.kernel[0] * pool.kernel[1];
                 Forward::MaxPool(
                     IntervalMaxPool {
                         n_out: pool.n_out() as u32,
@@ -192,7 +191,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                         source: self.places[node.inputs[0].0].bounds as u32,
                         target: self.places[id.0].bounds as u32,
                         choice: (self.places[id.0].marks + 1 + node.len()) as u32,
-                        gamma: self.arithmetic.gamma(self.arithmetic.depth(n) + self.room),
+                        gamma: self.pool_gamma(windows, pool.n_out()),
                         padding: [0; 2],
                     },
                     pool_shape(pool),
@@ -344,7 +343,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
         }
     }
 
-    fn relax(&mut self, id: NodeId, activation: &Activation) -> Forward {
+    fn relax(&mut self, id: NodeId, activation: &Activation) -> Result<Forward, Error> {
         let node = self.network.node(id);
         let n = node.len();
         let mut params = Relax {
@@ -374,13 +373,18 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                 ActivationKind::Leaky
             }
             Activation::Clip { lower, upper } => {
-                // Magnitudes stay far below 1e38 (in f64 too, where an infinite end would need none): a missing end is never met.
-                params.clip_lower = lower.max(-3e38) as f32;
-                params.clip_upper = upper.min(3e38) as f32;
-                let distance =
-                    |end: f64, stored: f32| if end.is_finite() { (end - f64::from(stored)).abs() } else { 0.0 };
-                params.inexactness =
-                    round_up(distance(*lower, params.clip_lower).max(distance(*upper, params.clip_upper)));
+                // An end that no value of the region reaches is no end at all; 3e38 stands for it, beyond everything that is met.
+                let reach = self.magnitudes[node.inputs[0].0];
+                params.clip_lower = if *lower <= -reach { -3e38 } else { *lower as f32 };
+                params.clip_upper = if *upper >= reach { 3e38 } else { *upper as f32 };
+                let distance = |end: f64, is_met: bool, stored: f32| {
+                    if is_met { (end - f64::from(stored)).abs() } else { 0.0 }
+                };
+                let lower_error = distance(*lower, *lower > -reach, params.clip_lower);
+                params.inexactness = round_up(lower_error.max(distance(*upper, *upper < reach, params.clip_upper)));
+                if reach >= 3e38 || !params.inexactness.is_finite() {
+                    return Err(ErrorKind::Magnitude { node: node.name.clone(), magnitude: reach }.into());
+                }
                 ActivationKind::Clip
             }
             Activation::Sigmoid | Activation::Tanh => {
@@ -390,7 +394,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
             }
         };
         params.kind = kind as u32;
-        Forward::Relax(params)
+        Ok(Forward::Relax(params))
     }
 
     /// Records the backward pass from `target` to the input.
@@ -478,7 +482,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                 Op::MaxPool(pool) => {
                     let to = slots.take();
                     let source = self.places[node.inputs[0].0].bounds as u32;
-                    let windows = pool.kernel[0].div_ceil(pool.stride[0]) * pool.kernel[1].div_ceil(pool.stride[1]);
+                    let windows = pool.kernel[0] * pool.kernel[1];
                     let params = BackMaxPool {
                         from: slot as u32,
                         to: to as u32,
@@ -487,7 +491,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                         bounds: self.places[id].bounds as u32,
                         source,
                         choice: (self.places[id].marks + 1 + node.len()) as u32,
-                        gamma: self.arithmetic.gamma(self.arithmetic.depth(windows.max(pool.n_out())) + self.room),
+                        gamma: self.pool_gamma(windows, pool.n_out()),
                     };
                     walk.push(Walk::MaxPool(params, pool_shape(pool)));
                     let n = pool.n_out() as f64;
@@ -518,6 +522,12 @@ impl<'a, T: Scalar> Recorder<'a, T> {
             padding: 0,
         };
         Ok(Backward { seed, walk, concretize })
+    }
+
+    /// `γ` of a max-pool: one input collects from up to `windows` outputs one after another, the constants of all outputs are summed
+    /// as other sums are.
+    fn pool_gamma(&self, windows: usize, n_out: usize) -> f32 {
+        self.arithmetic.gamma(windows.max(self.arithmetic.depth(n_out)) + self.room)
     }
 
     /// Gives the coefficients in `slot` to a node, adding them to what it has.

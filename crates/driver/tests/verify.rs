@@ -148,3 +148,47 @@ fn the_same_seed_gives_the_same_answer() {
     let property = vnnlib::parse(text).unwrap();
     assert_eq!(verify(&network, &property), verify(&network, &property));
 }
+
+/// A chain of activations and scalar maps `w z + b` on one input.
+fn chain(parts: &[(f64, f64, Option<Activation>)]) -> Network {
+    let mut builder = Network::builder(&[1]).unwrap();
+    let mut node = NodeId(0);
+    for (i, (w, b, activation)) in parts.iter().enumerate() {
+        node = builder.push(format!("z{i}"), dense(1, 1, vec![*w], vec![*b]), &[node], &[1]).unwrap();
+        if let Some(activation) = activation {
+            node = builder.push(format!("h{i}"), Op::Activation(activation.clone()), &[node], &[1]).unwrap();
+        }
+    }
+    builder.build(node).unwrap()
+}
+
+fn on_one_to_two(network: &Network, constraint: &str) -> Verdict {
+    let text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 1))(assert (<= X_0 2))";
+    verify(network, &vnnlib::parse(&format!("{text}{constraint}")).unwrap()).verdict
+}
+
+#[test]
+fn values_that_overflow_f32_are_never_verified_wrongly() {
+    let clip = Some(Activation::Clip { lower: 0.0, upper: f64::INFINITY });
+    let network = chain(&[(1e20, 0.0, clip.clone()), (1e20, 0.0, clip)]);
+    // Every input violates; an f32 run overflows and cannot confirm it.
+    assert_ne!(on_one_to_two(&network, "(assert (>= Y_0 5e39))"), Verdict::Verified);
+}
+
+#[test]
+fn a_violation_that_rounding_made_is_not_called_proved() {
+    // y = (x + 1e17) − 1e17 is x, but every float loses it.
+    let network = chain(&[(1.0, 1e17, Some(Activation::Relu)), (1.0, -1e17, None)]);
+    match on_one_to_two(&network, "(assert (<= Y_0 0.5))") {
+        Verdict::Falsified(found) => assert!(!found.is_proved),
+        Verdict::Unknown(_) => {}
+        Verdict::Verified => panic!("nothing can verify this in f64"),
+    }
+}
+
+#[test]
+fn a_plain_violation_is_proved_in_real_arithmetic() {
+    let network = chain(&[(2.0, 0.0, Some(Activation::Relu)), (1.0, 0.0, None)]);
+    let Verdict::Falsified(found) = on_one_to_two(&network, "(assert (>= Y_0 2.5))") else { panic!("x = 2 violates") };
+    assert!(found.is_proved);
+}

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bounds::{Batch, BoundEngine, Bounds, Device, Method, Recipe, Wanted};
-use network::{Activation, Affine, BoxRegion, Dense, LinearMap, Network, NodeId, Op};
+use network::{Activation, Affine, BoxRegion, Dense, LinearMap, MaxPool, Network, NodeId, Op};
 
 use crate::random::{self, Stream};
 
@@ -135,5 +135,74 @@ fn a_batch_is_bounded_as_its_boxes_alone() {
             assert_eq!(alone.lower, together.lower[b * n_out..][..n_out]);
             assert_eq!(alone.split[0], together.split[b]);
         }
+    }
+}
+
+fn dense(n_out: usize, n_in: usize, weight: Vec<f64>) -> Op {
+    let map = LinearMap::Dense(Dense { n_out, n_in, weight });
+    Op::Affine(Arc::new(Affine::exact(map, vec![0.0; n_out])))
+}
+
+#[test]
+fn a_clip_without_an_end_never_clips_huge_values() {
+    let ends = [(0.0, f64::INFINITY), (f64::NEG_INFINITY, f64::INFINITY), (0.0, f64::from(f32::MAX)), (-1e30, 1e60)];
+    for scale in [1.0, 1e30, 1e37, 1e40, 1e80] {
+        for (lower, upper) in ends {
+            let mut builder = Network::builder(&[1]).unwrap();
+            let z = builder.push("z", dense(1, 1, vec![scale]), &[NodeId(0)], &[1]).unwrap();
+            let clip = Op::Activation(Activation::Clip { lower, upper });
+            let h = builder.push("h", clip, &[z], &[1]).unwrap();
+            let y = builder.push("y", dense(1, 1, vec![1.0]), &[h], &[1]).unwrap();
+            let network = Arc::new(builder.build(y).unwrap());
+            let region = BoxRegion::new(vec![1.0], vec![2.0]).unwrap();
+            let recipe = Recipe { both_ends: true, ..Recipe::default() };
+            // Magnitudes that nothing can bound are an error, which is no verdict.
+            let Ok(engine) = BoundEngine::new(&Device::Host, Arc::clone(&network), &region, recipe) else { continue };
+            let bounds = engine.bound(&Batch::enclosing(&[1.0], &[2.0]), Wanted::default()).unwrap();
+            let y: f64 = network.evaluate(&[2.0_f64]).unwrap()[0];
+            assert!(bounds.upper[0] >= y, "scale {scale:e}, clip to [{lower:e}, {upper:e}]: {} < {y}", bounds.upper[0]);
+        }
+    }
+}
+
+#[test]
+fn a_clip_of_constant_zero_is_its_nearest_end() {
+    for (lower, upper, expected) in [(0.0, 6.0, 0.0), (2.0, 6.0, 2.0), (-6.0, -1.0, -1.0)] {
+        let mut builder = Network::builder(&[1]).unwrap();
+        let h = builder.push("h", Op::Activation(Activation::Clip { lower, upper }), &[NodeId(0)], &[1]).unwrap();
+        let network = builder.build(h).unwrap();
+        let bounds = bound(&network, &[0.0], &[0.0], Recipe { both_ends: true, ..Recipe::default() });
+        let (l, u) = (bounds.lower[0], bounds.upper[0]);
+        assert!(l <= expected && expected <= u && u - l < 1e-5, "[{lower}, {upper}] gives [{l}, {u}]");
+    }
+}
+
+#[test]
+fn one_input_that_wins_many_windows_keeps_its_rounding_inside_the_bound() {
+    // 400 windows choose the same pixel, and 399 of their weights are lost one by one in f32.
+    let (k, side) = (20, 39);
+    let pool = MaxPool {
+        channels: 1,
+        in_height: side,
+        in_width: side,
+        out_height: k,
+        out_width: k,
+        kernel: [k, k],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [0, 0],
+    };
+    let mut builder = Network::builder(&[1, side, side]).unwrap();
+    let pooled = builder.push("pool", Op::MaxPool(Arc::new(pool)), &[NodeId(0)], &[1, k, k]).unwrap();
+    let tiny = f64::from((0.999 * 2.0_f64.powi(-24)) as f32);
+    let weight: Vec<f64> = (0..k * k).map(|i| if i == 0 { 1.0 } else { tiny }).collect();
+    let truth: f64 = weight.iter().sum();
+    let y = builder.push("y", dense(1, k * k, weight), &[pooled], &[1]).unwrap();
+    let network = builder.build(y).unwrap();
+    let mut x = vec![0.0; side * side];
+    x[(k - 1) * side + k - 1] = 1.0;
+    for method in METHODS {
+        let bounds = bound(&network, &x, &x, Recipe { method, both_ends: true, ..Recipe::default() });
+        assert!(bounds.lower[0] <= truth && truth <= bounds.upper[0], "{method:?}: {truth} above {}", bounds.upper[0]);
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bounds::{Batch, BoundEngine, Device, Method, Recipe, Wanted};
+use bounds::{Batch, BoundEngine, Bounds, Device, Method, Recipe, Wanted};
 use network::{BoxRegion, Network, Property};
 
 use crate::error::Error;
@@ -21,8 +21,6 @@ pub struct Falsifier<'a> {
     engine: BoundEngine,
     /// The f32 points of the region that lie inside the decimal box (or its nearest, where it has none).
     inner: (Vec<f32>, Vec<f32>),
-    /// Upper bounds over a sliver, where the decimal box has inputs without a float inside.
-    across_gaps: Option<BoundEngine>,
 }
 
 /// How hard to look.
@@ -48,15 +46,7 @@ impl<'a> Falsifier<'a> {
         let recipe = Recipe { method: Method::CrownIbp, ..Recipe::default() };
         let engine = BoundEngine::new(device, Arc::clone(&objective.network), &objective.region, recipe)?;
         let inner = inner_points(&objective.region, engine.region());
-        let region = &objective.region;
-        let has_gaps = (0..region.n_inputs()).any(|i| region.inner_lower[i] > region.inner_upper[i]);
-        let across_gaps = if has_gaps {
-            let recipe = Recipe { both_ends: true, ..recipe };
-            Some(BoundEngine::new(&Device::Host, Arc::clone(&objective.network), region, recipe)?)
-        } else {
-            None
-        };
-        Ok(Self { network, property, objective, engine, inner, across_gaps })
+        Ok(Self { network, property, objective, engine, inner })
     }
 
     /// Confirms a candidate by running the real network; see [`confirm`].
@@ -67,9 +57,12 @@ impl<'a> Falsifier<'a> {
     /// # Errors
     /// When the bounds fail.
     pub fn confirm(&self, x: &[f64]) -> Result<Option<Counterexample>, Error> {
-        let Some(engine) = &self.across_gaps else { return Ok(confirm(self.network, self.property, x)) };
         let region = &self.objective.region;
         let is_gap = |i: usize| region.inner_lower[i] > region.inner_upper[i];
+        let has_gaps = (0..x.len()).any(is_gap);
+        if !has_gaps && confirm(self.network, self.property, x).is_none() {
+            return Ok(None);
+        }
         let end = |ends: &[f64], i: usize| if is_gap(i) { ends[i] } else { x[i] };
         let lower: Vec<f64> = (0..x.len()).map(|i| end(&region.lower, i)).collect();
         let upper: Vec<f64> = (0..x.len()).map(|i| end(&region.upper, i)).collect();
@@ -77,7 +70,12 @@ impl<'a> Falsifier<'a> {
         if !(0..x.len()).all(is_inside) {
             return Ok(None);
         }
+        let recipe = Recipe { both_ends: true, ..self.engine.recipe() };
+        let engine = BoundEngine::new(&Device::Host, Arc::clone(&self.objective.network), region, recipe)?;
         let bounds = engine.bound_precisely(&lower, &upper, Wanted::default())?;
+        if !has_gaps {
+            return Ok(confirm(self.network, self.property, x).and_then(|found| self.judge(found, &bounds)));
+        }
         let Some((output, output_f32)) = outputs(self.network, &lower) else { return Ok(None) };
         for (place, rows) in &self.objective.disjuncts {
             let worst = bounds.upper[rows.clone()].iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -86,11 +84,25 @@ impl<'a> Falsifier<'a> {
                 half_spaces.iter().all(|row| row.value_from_above(&lower, y).is_some_and(|value| value <= 0.0))
             };
             if worst <= 0.0 && holds(&output) && holds(&output_f32) {
-                let margin = -worst;
-                return Ok(Some(Counterexample { input: lower, output, output_f32, margin, disjunct: *place }));
+                let (margin, disjunct) = (-worst, *place);
+                let found = Counterexample { input: lower, output, output_f32, margin, disjunct, is_proved: true };
+                return Ok(Some(found));
             }
         }
         Ok(None)
+    }
+
+    /// What f64 bounds at a confirmed point say of it: proved, open, or (then it is none) refuted.
+    fn judge(&self, mut found: Counterexample, bounds: &Bounds) -> Option<Counterexample> {
+        let Some((_, rows)) = self.objective.disjuncts.iter().find(|(place, _)| *place == found.disjunct) else {
+            // It violates a disjunct of another region; that one's bounds are not at hand.
+            return Some(found);
+        };
+        if bounds.lower[rows.clone()].iter().any(|&lower| lower > 0.0) {
+            return None;
+        }
+        found.is_proved = bounds.upper[rows.clone()].iter().all(|&upper| upper <= 0.0);
+        Some(found)
     }
 
     /// Attacks the disjuncts of the objective that `is_open` names, over the whole region.
@@ -241,6 +253,7 @@ pub fn confirm(network: &Network, property: &Property, x: &[f64]) -> Option<Coun
             output_f32: output_f32.clone(),
             margin,
             disjunct: place,
+            is_proved: false,
         })
     })
 }

@@ -9,7 +9,7 @@ pub enum Verdict {
     Unknown(StopReason),
 }
 
-/// An input that violates the property, confirmed by running the real network.
+/// An input that violates the property, confirmed by running the network in f32 and f64 (and see `is_proved`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counterexample {
     /// The input, inside the property's decimal box; every value is an f32 where that box has one.
@@ -22,6 +22,9 @@ pub struct Counterexample {
     pub margin: f64,
     /// Which disjunct of the property it violates.
     pub disjunct: usize,
+    /// Whether f64 bounds at the input prove the violation in real arithmetic too. They never contradict a counterexample; they may
+    /// leave open one that only touches, or whose network cancels huge numbers.
+    pub is_proved: bool,
 }
 
 /// Why a search ended without an answer.
@@ -37,6 +40,8 @@ pub enum StopReason {
     Interrupted,
     /// Some piece is too small to be split further in floats, and still undecided.
     Precision,
+    /// Values may become too large for any float that we bound in.
+    Magnitude,
 }
 
 /// What a search found, and what it took.
@@ -64,6 +69,7 @@ impl StopReason {
             Self::MemoryLimit => "memory limit",
             Self::Interrupted => "interrupted",
             Self::Precision => "precision limit",
+            Self::Magnitude => "magnitudes too large to bound",
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::search::limits::{Clock, Interrupt, Limits};
 use crate::search::objective::Objective;
 use crate::search::observer::Observer;
 use crate::search::random::Random;
-use crate::search::verdict::{Outcome, Verdict};
+use crate::search::verdict::{Outcome, StopReason, Verdict};
 
 /// Decides one property of one network.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,12 @@ impl Verify<'_> {
         let mut outcome =
             Outcome { verdict: Verdict::Verified, subdomains: 0, rebounded: 0, lower_bound: None, fallback: None };
         for objective in Objective::of(self.network, self.property)? {
-            let end = self.decide(&objective, options, &clock, observer, &mut outcome)?;
+            let end = match self.decide(&objective, options, &clock, observer, &mut outcome) {
+                Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {
+                    End::Stopped(StopReason::Magnitude)
+                }
+                end => end?,
+            };
             match end {
                 End::Verified => {}
                 End::Falsified(found) => {
