@@ -85,3 +85,17 @@ fn quick_published_instances_are_never_contradicted() {
     }
     assert!(verdicts.get("unknown").copied().unwrap_or(0) * 2 < chosen.len(), "{verdicts:?}");
 }
+
+#[test]
+fn a_network_that_declares_too_high_a_rank_is_read_as_the_box_means_it() {
+    let Some(data) = reference() else { return };
+    let network = data.join("preimage/models/auto_park_20.onnx");
+    let folder = tempfile::tempdir().unwrap();
+    let region = folder.path().join("box.json");
+    fs::write(&region, r#"{"lower": [0, 0], "upper": [1, 1]}"#).unwrap();
+    let run = run(&["bounds", "--network", text(&network), "--box", text(&region), "--json", "-"]);
+    assert_eq!(run.status, 0, "{}", run.stderr);
+    let result: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    // It declares an input of [batch, 2, 2] and computes on pairs.
+    assert_eq!(result["lower"].as_array().unwrap().len(), 4);
+}

@@ -43,8 +43,7 @@ pub fn run(task: &BenchTask, session: &Session) -> Result<Status> {
         bail!("a measurement needs a batch of at least 1, a repeat of at least 1 and a scale of at least 1");
     }
     let start = Instant::now();
-    let network = input::network(&task.network)?;
-    let property = input::property(&task.property, &network)?;
+    let (network, property) = input::question(&task.network, &task.property)?;
     let regions = regions(&property);
     let Some(region) = regions.first() else {
         bail!("{}: the property has no box", task.property.display());

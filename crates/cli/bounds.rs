@@ -30,18 +30,18 @@ struct BoundsResult {
 
 /// Bounds every output over a box.
 pub fn run(task: &BoundsTask, session: &Session) -> Result<Status> {
-    let network = input::network(&task.network)?;
-    let region = match (&task.property, &task.region) {
+    let (network, region) = match (&task.property, &task.region) {
         (Some(path), None) => {
-            let property = input::property(path, &network)?;
+            let (network, property) = input::question(&task.network, path)?;
             let regions = regions(&property);
             if regions.len() > 1 && !session.is_quiet {
                 eprintln!("note: {}: the first of {} boxes is bounded", path.display(), regions.len());
             }
             let first = regions.first().copied();
-            first.cloned().with_context(|| format!("{}: the property has no box", path.display()))?
+            let first = first.cloned().with_context(|| format!("{}: the property has no box", path.display()))?;
+            (network, first)
         }
-        (None, Some(path)) => input::region(path, network.n_inputs())?,
+        (None, Some(path)) => input::network_and_region(&task.network, path)?,
         _ => bail!("bounds need either a property or a box"),
     };
     let device = session.device()?;

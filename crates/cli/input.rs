@@ -14,14 +14,25 @@ pub fn network(path: &Path) -> Result<Network> {
     read.map_err(|error| advise(error, "network"))
 }
 
-/// Reads a property and checks that it speaks of this network.
-pub fn property(path: &Path, network: &Network) -> Result<Property> {
-    let property = vnnlib::read(path).map_err(|error| advise(error, "property"))?;
+/// Reads a network and a property that must speak of it.
+pub fn question(network_path: &Path, property_path: &Path) -> Result<(Network, Property)> {
+    let declared = network(network_path)?;
+    let property = vnnlib::read(property_path).map_err(|error| advise(error, "property"))?;
+    let network = of_inputs(declared, network_path, property.n_inputs);
     property.check_sizes(network.n_inputs(), network.n_outputs()).map_err(|error| {
-        let error = error.in_file(path);
+        let error = error.in_file(property_path);
         anyhow!("{error}; give the property of this network, or the network of this property")
     })?;
-    Ok(property)
+    Ok((network, property))
+}
+
+/// The network read for this many inputs, if that is how it can be meant: some files declare an input of a higher rank than the one
+/// they compute on, such as `[batch, 2, 2]` in front of a product over the last axis.
+fn of_inputs(declared: Network, path: &Path, n_inputs: usize) -> Network {
+    if declared.n_inputs() == n_inputs {
+        return declared;
+    }
+    onnx::read_with_input_shape(path, &[1, n_inputs]).unwrap_or(declared)
 }
 
 /// Reads a list of instances.
@@ -29,8 +40,8 @@ pub fn instances(path: &Path) -> Result<Vec<network::instances::Instance>> {
     network::instances::read(path).map_err(|error| advise(error, "list"))
 }
 
-/// Reads a box, `{"lower": [...], "upper": [...]}`, for a network with this many inputs.
-pub fn region(path: &Path, n_inputs: usize) -> Result<BoxRegion> {
+/// Reads a network and a box, `{"lower": [...], "upper": [...]}`, of its inputs.
+pub fn network_and_region(network_path: &Path, path: &Path) -> Result<(Network, BoxRegion)> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Ends {
@@ -41,11 +52,13 @@ pub fn region(path: &Path, n_inputs: usize) -> Result<BoxRegion> {
         format!("{}: expected a box, {{\"lower\": [...], \"upper\": [...]}} with one number per input", path.display())
     })?;
     let region = BoxRegion::new(ends.lower, ends.upper).map_err(|error| error.in_file(path))?;
-    if region.n_inputs() != n_inputs {
-        let n = region.n_inputs();
+    let n = region.n_inputs();
+    let network = of_inputs(network(network_path)?, network_path, n);
+    let n_inputs = network.n_inputs();
+    if n != n_inputs {
         return Err(anyhow!("{}: the box has {n} inputs but the network has {n_inputs}", path.display()));
     }
-    Ok(region)
+    Ok((network, region))
 }
 
 /// Reads a small text file.

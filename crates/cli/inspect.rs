@@ -57,13 +57,12 @@ struct PropertyFields {
 
 /// Shows what a network consists of.
 pub fn run(task: &InspectTask, session: &Session) -> Result<Status> {
-    let network = input::network(&task.network)?;
-    let property = match &task.property {
+    let (network, property) = match &task.property {
         Some(path) => {
-            let property = input::property(path, &network)?;
-            Some(PropertyFields::of(&property, path.display().to_string()))
+            let (network, property) = input::question(&task.network, path)?;
+            (network, Some(PropertyFields::of(&property, path.display().to_string())))
         }
-        None => None,
+        None => (input::network(&task.network)?, None),
     };
     let layers = layers(&network);
     let mut operators = BTreeMap::new();

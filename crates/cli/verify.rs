@@ -88,8 +88,7 @@ pub fn decide(
     bar: &mut SearchBar,
 ) -> Result<(Outcome, f64)> {
     let start = Instant::now();
-    let network = input::network(network)?;
-    let property = input::property(property, &network)?;
+    let (network, property) = input::question(network, property)?;
     let verify = Verify { network: &network, property: &property, device: session.device()? };
     let outcome = verify.run(options, bar)?;
     session.note_fallback(outcome.fallback.as_deref());
