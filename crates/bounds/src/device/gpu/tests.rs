@@ -13,7 +13,7 @@ use super::{AdapterChoice, AdapterKind, Gpu, GpuProgram};
 use crate::device::host::{self, Raw, Request};
 use crate::kernels::{self, Block, Row};
 use crate::program::{Backward, Forward, Program, Step, Walk};
-use crate::{Arithmetic, ErrorKind, Method, Recipe, record};
+use crate::{Arithmetic, BoundEngine, Device, ErrorKind, Method, Recipe, Wanted, record};
 
 /// The best adapter, or else a software one; none if the machine has none at all.
 fn gpu() -> Option<Gpu> {
@@ -631,6 +631,23 @@ fn a_lost_device_is_an_error() {
         assert!(matches!(error.kind, ErrorKind::Device(_)), "{error}");
     }
     assert!(matches!(gpu.load(&program).unwrap_err().kind, ErrorKind::Device(_)));
+}
+
+#[test]
+fn an_engine_whose_device_is_lost_goes_on_on_the_host_and_says_so() {
+    let Some(gpu) = gpu() else { return };
+    let gpu = Gpu::open(&AdapterChoice::Named(gpu.adapter().name.clone())).unwrap();
+    let network = Arc::new(named("deep"));
+    let n = network.n_inputs();
+    let region = network::BoxRegion::new(vec![-1.0; n], vec![1.0; n]).unwrap();
+    let engine = |device: &Device| BoundEngine::new(device, Arc::clone(&network), &region, Recipe::default()).unwrap();
+    let (ours, host) = (engine(&Device::Gpu(gpu.clone())), engine(&Device::Host));
+    ours.bound(ours.region(), Wanted::default()).unwrap();
+    assert_eq!(ours.fallback(), None);
+    gpu.shared.device.destroy();
+    let expected = host.bound(host.region(), Wanted::default()).unwrap();
+    assert_eq!(ours.bound(ours.region(), Wanted::default()).unwrap().lower, expected.lower);
+    assert!(ours.fallback().is_some());
 }
 
 #[test]
