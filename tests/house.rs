@@ -12,8 +12,8 @@ const ARROWS: [(&str, &[&str]); 3] = [("network", &[]), ("bounds", &["network"])
 /// Shaders without a twin: they move data that the host has in place, schedule, or choose as `host.rs` does between kernels.
 const GPU_ONLY: [&str; 3] = ["assign_rows", "split_choice", "store_slopes"];
 
-/// Shaders that compute what another does, for some shapes faster: they share its twin.
-const VARIANTS: [(&str, &str); 1] = [("back_dense_tiled", "back_dense")];
+/// Shaders that share another's twin: the same for some shapes, faster, or a part of what the twin does at once.
+const VARIANTS: [(&str, &str); 2] = [("back_dense_tiled", "back_dense"), ("split_share", "split_score")];
 
 /// Shaders whose results are compared in the state or the result that they leave, not one by one.
 const COMPARED_BY_STATE: [&str; 9] = [
