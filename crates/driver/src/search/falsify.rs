@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bounds::{Batch, BoundEngine, Bounds, Device, Method, Recipe, Wanted};
 use network::{BoxRegion, Network, Property};
@@ -21,6 +21,8 @@ pub struct Falsifier<'a> {
     engine: BoundEngine,
     /// The f32 points of the region that lie inside the decimal box (or its nearest, where it has none).
     inner: (Vec<f32>, Vec<f32>),
+    /// Both ends at a point, in f64 on the host: what candidates are judged with, once there is one.
+    judge: OnceLock<BoundEngine>,
 }
 
 /// How hard to look.
@@ -46,7 +48,7 @@ impl<'a> Falsifier<'a> {
         let recipe = Recipe { method: Method::CrownIbp, ..Recipe::default() };
         let engine = BoundEngine::new(device, Arc::clone(&objective.network), &objective.region, recipe)?;
         let inner = inner_points(&objective.region, engine.region());
-        Ok(Self { network, property, objective, engine, inner })
+        Ok(Self { network, property, objective, engine, inner, judge: OnceLock::new() })
     }
 
     /// Confirms a candidate by running the real network; see [`confirm`].
@@ -70,11 +72,9 @@ impl<'a> Falsifier<'a> {
         if !(0..x.len()).all(is_inside) {
             return Ok(None);
         }
-        let recipe = Recipe { both_ends: true, ..self.engine.recipe() };
-        let engine = BoundEngine::new(&Device::Host, Arc::clone(&self.objective.network), region, recipe)?;
-        let bounds = engine.bound_precisely(&lower, &upper, Wanted::default())?;
+        let bounds = self.judge()?.bound_precisely(&lower, &upper, Wanted::default())?;
         if !has_gaps {
-            return Ok(confirm(self.network, self.property, x).and_then(|found| self.judge(found, &bounds)));
+            return Ok(confirm(self.network, self.property, x).and_then(|found| self.judged(found, &bounds)));
         }
         let Some((output, output_f32)) = outputs(self.network, &lower) else { return Ok(None) };
         for (place, rows) in &self.objective.disjuncts {
@@ -92,8 +92,18 @@ impl<'a> Falsifier<'a> {
         Ok(None)
     }
 
+    fn judge(&self) -> Result<&BoundEngine, Error> {
+        if self.judge.get().is_none() {
+            let recipe = Recipe { both_ends: true, ..self.engine.recipe() };
+            let network = Arc::clone(&self.objective.network);
+            // Whoever else was quicker made the same.
+            drop(self.judge.set(BoundEngine::new(&Device::Host, network, &self.objective.region, recipe)?));
+        }
+        Ok(self.judge.get().expect("it was set above"))
+    }
+
     /// What f64 bounds at a confirmed point say of it: proved, open, or (then it is none) refuted.
-    fn judge(&self, mut found: Counterexample, bounds: &Bounds) -> Option<Counterexample> {
+    fn judged(&self, mut found: Counterexample, bounds: &Bounds) -> Option<Counterexample> {
         let Some((_, rows)) = self.objective.disjuncts.iter().find(|(place, _)| *place == found.disjunct) else {
             // It violates a disjunct of another region; that one's bounds are not at hand.
             return Some(found);
