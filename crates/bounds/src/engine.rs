@@ -107,7 +107,11 @@ impl BoundEngine {
             let loaded = record(&self.network, &lower, &upper, self.recipe, Arithmetic::DEVICE_F32)
                 .and_then(|program| gpu.load(&program));
             match loaded {
-                Ok(program) => self.gpu = Some(program),
+                Ok(program) => {
+                    // The host's programs are recorded only if they are needed.
+                    self.gpu = Some(program);
+                    return Ok(self);
+                }
                 Err(error) => drop(self.lost.set(error.to_string())),
             }
         }
