@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use bounds::Method;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use driver::SplitChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -186,6 +187,34 @@ pub struct VerifyTask {
     /// Subdomains to bound before giving up, for each question
     #[arg(long, value_name = "N")]
     pub max_subdomains: Option<u64>,
+    /// What is split where bounds leave a question open
+    #[arg(long, value_name = "KIND", default_value = "auto")]
+    #[serde(default)]
+    pub split: SplitName,
+}
+
+/// What is split.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SplitName {
+    /// Inputs where few of them vary, `ReLU`s where many do
+    #[default]
+    Auto,
+    /// Inputs
+    Inputs,
+    /// `ReLU`s, with optimised bounds
+    Relus,
+}
+
+impl SplitName {
+    /// What the search is told.
+    pub fn choice(self) -> SplitChoice {
+        match self {
+            Self::Auto => SplitChoice::Auto,
+            Self::Inputs => SplitChoice::Inputs,
+            Self::Relus => SplitChoice::Relus,
+        }
+    }
 }
 
 impl VerifyTask {

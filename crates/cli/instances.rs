@@ -66,7 +66,7 @@ pub fn run(task: &VerifyTask, list: &Path, session: &Session) -> Result<Status> 
             (Some(row), Some(cap)) => Some(row.min(cap)),
             (row, cap) => row.or(cap),
         };
-        let decided = one(instance, limits, &label, session);
+        let decided = one(task, instance, limits, &label, session);
         if decided.is_interrupted {
             // An answer cut short is none: a rerun does the row again.
             summary.left = instances.len() - place;
@@ -100,8 +100,13 @@ struct Decided {
     is_interrupted: bool,
 }
 
-fn one(instance: &Instance, limits: Limits, label: &str, session: &Session) -> Decided {
-    let options = VerifyOptions { limits, seed: session.seed, interrupt: session.interrupt.clone() };
+fn one(task: &VerifyTask, instance: &Instance, limits: Limits, label: &str, session: &Session) -> Decided {
+    let options = VerifyOptions {
+        limits,
+        seed: session.seed,
+        interrupt: session.interrupt.clone(),
+        split: task.split.choice(),
+    };
     let start = Instant::now();
     let mut bar = SearchBar::new(label, options.limits.time_s, session.is_quiet);
     let decided = decide(&instance.onnx, &instance.vnnlib, &options, session, &mut bar);

@@ -61,6 +61,7 @@ fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) ->
         limits: session.limits(task.max_subdomains),
         seed: session.seed,
         interrupt: session.interrupt.clone(),
+        split: task.split.choice(),
     };
     let mut bar = SearchBar::new("", session.timeout_s, session.is_quiet);
     let decided = decide(network, property, &options, session, &mut bar);

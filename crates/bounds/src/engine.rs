@@ -190,11 +190,11 @@ impl BoundEngine {
     /// As [`Self::bound`]; [`ErrorKind::Magnitude`] if even f64 could overflow.
     pub fn bound_precisely(&self, lower: &[f64], upper: &[f64], wanted: Wanted) -> Result<Bounds, Error> {
         let program = self.precise()?;
-        check_boxes(&self.region.to_f64(), lower, upper)?;
+        self.check_precisely(lower, upper)?;
         Ok(self.finish(host::bound(program, request(lower, upper, wanted))))
     }
 
-    fn narrow(&self) -> Result<&Program<f32>, Error> {
+    pub(crate) fn narrow(&self) -> Result<&Program<f32>, Error> {
         let (lower, upper) = self.region.to_f64();
         let recorded = self.host.get_or_init(|| {
             record(&self.network, &lower, &upper, self.recipe, Arithmetic::HOST_F32).map_err(|error| error.kind)
@@ -202,7 +202,7 @@ impl BoundEngine {
         recorded.as_ref().map_err(|kind| kind.clone().into())
     }
 
-    fn precise(&self) -> Result<&Program<f64>, Error> {
+    pub(crate) fn precise(&self) -> Result<&Program<f64>, Error> {
         let (lower, upper) = self.region.to_f64();
         let recorded = self.precise.get_or_init(|| {
             record(&self.network, &lower, &upper, self.recipe, Arithmetic::HOST_F64).map_err(|error| error.kind)
@@ -210,8 +210,12 @@ impl BoundEngine {
         recorded.as_ref().map_err(|kind| kind.clone().into())
     }
 
-    fn check(&self, batch: &Batch) -> Result<(), Error> {
+    pub(crate) fn check(&self, batch: &Batch) -> Result<(), Error> {
         check_boxes(&(self.region.lower.clone(), self.region.upper.clone()), &batch.lower, &batch.upper)
+    }
+
+    pub(crate) fn check_precisely(&self, lower: &[f64], upper: &[f64]) -> Result<(), Error> {
+        check_boxes(&self.region.to_f64(), lower, upper)
     }
 
     fn finish<T: Scalar>(&self, raw: Raw<T>) -> Bounds {

@@ -34,6 +34,9 @@ pub enum ErrorKind {
         /// How many.
         needed: usize,
     },
+    /// The engine's recipe records no optimised bounds.
+    #[error("the recipe records no optimised bounds of the outputs")]
+    NotOptimised,
     /// No adapter of that description.
     #[error("{0}")]
     NoDevice(String),

@@ -1,6 +1,7 @@
 //! Sound linear bounds of batches of subdomains, on a GPU through wgpu or on the host.
 
 pub mod device;
+mod dual;
 mod engine;
 mod error;
 mod flop;
@@ -11,11 +12,14 @@ pub mod program;
 mod record;
 mod scalar;
 mod slack;
+pub mod sweep;
 
 pub use device::{Device, DeviceChoice, DeviceDescription, host_peak_flop_per_s};
+pub use device::host::{Ascent, Ended, Keep, Split};
+pub use dual::{Base, Lane};
 pub use engine::{Batch, BoundEngine, Bounds, Wanted};
 pub use error::{Error, ErrorKind};
 pub use flop::flop_per_box;
 pub use program::Program;
-pub use record::{Method, Recipe, record};
+pub use record::{Method, Optimised, Recipe, record};
 pub use slack::Arithmetic;

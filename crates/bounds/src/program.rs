@@ -12,6 +12,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::sweep::Sweep;
+
 /// A recorded computation.
 #[derive(Debug, Clone)]
 pub struct Program<T> {
@@ -35,6 +37,20 @@ pub struct Program<T> {
     pub steps: Vec<Step>,
     /// Bounds of every node in the state, in node order: (offset of the lower bounds, length); the upper bounds follow them.
     pub nodes: Vec<(usize, usize)>,
+    /// Per node, how it is relaxed if it is an activation.
+    pub activations: Vec<Option<Relax>>,
+    /// Per node, what optimising its backward bounds takes; `None` where they are not optimised.
+    pub sweeps: Vec<Option<Sweep>>,
+}
+
+impl<T> Program<T> {
+    /// The node whose bounds start at this offset of the state.
+    ///
+    /// # Panics
+    /// If no node's do: offsets come from the program itself.
+    pub fn node_at(&self, offset: u32) -> usize {
+        self.nodes.binary_search_by_key(&(offset as usize), |node| node.0).expect("an offset of a node")
+    }
 }
 
 /// One step of a program.

@@ -3,6 +3,7 @@
 mod backward;
 mod shapes;
 mod slots;
+mod sweep;
 
 use network::{Activation, Affine, LinearMap, Network, NodeId, Op};
 
@@ -38,11 +39,25 @@ pub struct Recipe {
     pub keep_interval: bool,
     /// Whether the lower line of an unstable `ReLU` has the upper line's slope instead of the adaptive 0 or 1.
     pub same_slope: bool,
+    /// Which backward passes can be optimised (α-CROWN) and take splits of `ReLU`s (β-CROWN).
+    pub optimised: Optimised,
+}
+
+/// Which backward passes can be optimised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Optimised {
+    /// None.
+    #[default]
+    Nothing,
+    /// That of the outputs.
+    Outputs,
+    /// Those of the intermediate neurons as well.
+    Everything,
 }
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { method: Method::Crown, both_ends: false, keep_interval: true, same_slope: false }
+        Self { method: Method::Crown, both_ends: false, keep_interval: true, same_slope: false, optimised: Optimised::Nothing }
     }
 }
 
@@ -133,6 +148,8 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                 n_outputs: network.n_outputs(),
                 steps: Vec::new(),
                 nodes: Vec::new(),
+                activations: vec![None; n_nodes],
+                sweeps: vec![None; n_nodes],
             },
         }
     }
@@ -398,6 +415,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
             }
         };
         params.kind = kind as u32;
+        self.program.activations[id.0] = Some(params);
         Ok(Forward::Relax(params))
     }
 

@@ -30,6 +30,8 @@ pub trait Scalar:
     fn mul_add_if<const FMA: bool>(self, a: Self, b: Self) -> Self;
     /// Magnitude.
     fn magnitude(self) -> Self;
+    /// Square root.
+    fn root(self) -> Self;
     /// The larger of two (neither is NaN).
     fn larger(self, other: Self) -> Self;
     /// The smaller of two (neither is NaN).
@@ -64,6 +66,10 @@ macro_rules! scalar {
             #[inline(always)]
             fn magnitude(self) -> Self {
                 self.abs()
+            }
+            #[inline(always)]
+            fn root(self) -> Self {
+                self.sqrt()
             }
             #[inline(always)]
             fn larger(self, other: Self) -> Self {

@@ -7,5 +7,5 @@ pub mod search;
 pub use bench::{BoundsBench, BoundsRate};
 pub use error::Error;
 pub use search::{
-    Counterexample, Interrupt, Limits, Observer, Outcome, Progress, Silent, StopReason, Verdict, Verify, VerifyOptions,
+    Counterexample, Interrupt, Limits, Observer, Outcome, Progress, Silent, SplitChoice, StopReason, Verdict, Verify, VerifyOptions,
 };

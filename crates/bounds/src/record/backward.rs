@@ -2,7 +2,8 @@ use network::{Activation, Affine, LinearMap, NodeId, Op};
 
 use super::shapes::{conv_shape, pool_shape};
 use super::slots::Slots;
-use super::{Recorder, largest};
+use super::sweep::beta_cap;
+use super::{Optimised, Recorder, largest};
 use crate::error::Error;
 use crate::magnitude::largest_column_sum;
 use crate::program::{AffineTerms, BackAffine, BackLines, BackMaxPool, BackMerge, Backward, Concretize, Seed, Walk};
@@ -18,6 +19,9 @@ impl<T: Scalar> Recorder<'_, T> {
         let mut walk = Vec::new();
         let mut coefficient: Vec<f64> = vec![0.0; network.nodes().len()];
         let mut flushed = 0.0;
+        let is_optimised =
+            self.recipe.optimised >= if is_objective { Optimised::Outputs } else { Optimised::Everything };
+        let mut caps = vec![0.0_f32; network.nodes().len()];
         let mut seed = Seed {
             target_len: node.len() as u32,
             gamma_bias: self.arithmetic.gamma(self.room),
@@ -76,6 +80,11 @@ impl<T: Scalar> Recorder<'_, T> {
                     flushed += 4.0 * self.arithmetic.smallest_normal * n * (2.0 + largest_here + high);
                     slots.of[id] = None;
                     coefficient[node.inputs[0].0] += largest_here * steepest(activation);
+                    if is_optimised {
+                        let cap = beta_cap(activation, largest_here);
+                        caps[id] = (cap * (1.0 - 1e-6)) as f32;
+                        coefficient[node.inputs[0].0] += cap;
+                    }
                     self.arrive(&mut slots, &mut walk, node.inputs[0], slot);
                 }
                 Op::Add => {
@@ -134,7 +143,11 @@ impl<T: Scalar> Recorder<'_, T> {
             inflation: round_up(1.0 + 2.0 * gamma_2n),
             padding: 0,
         };
-        Ok(Backward { seed, walk, concretize })
+        let backward = Backward { seed, walk, concretize };
+        if is_optimised {
+            self.program.sweeps[target.0] = Some(self.sweep(target, &backward, caps));
+        }
+        Ok(backward)
     }
 
     /// `γ` of a max-pool: one input collects from up to `windows` outputs one after another, the constants of all outputs are summed

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bounds::{Batch, BoundEngine, Bounds, Device, Method, Recipe, Wanted};
+use bounds::{Ascent, Batch, BoundEngine, Bounds, Device, Method, Optimised, Recipe, Wanted};
 use network::{Activation, BoxRegion, Network, Op};
 use serde_json::Value;
 
@@ -159,5 +159,35 @@ fn host_bounds_contain_the_samples_and_their_slack_costs_under_one_percent() {
 fn gpu_bounds_contain_the_samples_and_their_slack_costs_under_two_percent() {
     let (Some(folder), Some(device)) = (data(), crate::adapter::device()) else { return };
     let wrong: Vec<String> = cases(&folder).iter().flat_map(|case| check_device(case, &device, 0.02)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Mean width of both ends, the best of several bounds of each output.
+fn mean_width(bounds: &Bounds) -> f64 {
+    mean(bounds.lower.iter().zip(&bounds.upper).map(|(l, u)| u - l))
+}
+
+#[test]
+fn alpha_crown_at_twenty_steps_is_as_tight_as_the_golden_one_and_never_wider_than_crown() {
+    let Some(folder) = data() else { return };
+    let mut wrong = Vec::new();
+    for case in cases(&folder) {
+        let floor = recipe(Method::Crown);
+        let optimised = Recipe { optimised: Optimised::Everything, ..floor };
+        let start = std::time::Instant::now();
+        let engine = BoundEngine::new(&Device::Host, Arc::clone(&case.network), &case.region, optimised).unwrap();
+        let batch = Batch::enclosing(&case.region.lower, &case.region.upper);
+        let alpha = engine.bound_optimised(&batch, Ascent::default()).unwrap();
+        let time = start.elapsed().as_secs_f64();
+        let crown = engine.bound(&batch, Wanted::default()).unwrap();
+        let wider = (0..alpha.lower.len()).any(|k| alpha.lower[k] < crown.lower[k] || alpha.upper[k] > crown.upper[k]);
+        let theirs = case.golden.get("alpha_crown").map(|golden| {
+            mean(floats(&golden["upper"]).iter().zip(&floats(&golden["lower"])).map(|(u, l)| u - l))
+        });
+        println!("{:22} crown {:10.4} alpha {:10.4} golden {:10.4?} wider {wider} {time:.2} s", case.name, mean_width(&crown), mean_width(&alpha), theirs);
+        if theirs.is_some_and(|theirs| mean_width(&alpha) > 1.05 * theirs) {
+            wrong.push(format!("{}: {} against {theirs:?}", case.name, mean_width(&alpha)));
+        }
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

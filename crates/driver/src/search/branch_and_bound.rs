@@ -16,7 +16,7 @@ pub struct BranchAndBound<'a> {
     objective: &'a Objective,
     engine: &'a BoundEngine,
     falsifier: &'a Falsifier<'a>,
-    frontier: Frontier,
+    frontier: Frontier<Box<[f32]>>,
     /// Pieces too small to be split, still undecided.
     n_stuck: u64,
     /// Decided share of the volume.
@@ -33,7 +33,7 @@ pub struct BranchAndBound<'a> {
 /// A piece that its bounds left open.
 #[derive(Debug)]
 struct Open {
-    piece: Subdomain,
+    piece: Subdomain<Box<[f32]>>,
     /// The input to split.
     dimension: usize,
     /// Slopes of the linear bound of the row that came nearest to excluding its disjunct, or nothing.
@@ -61,7 +61,7 @@ const ROUND_SUBDOMAINS: usize = 8192;
 impl<'a> BranchAndBound<'a> {
     /// Starts with the whole region open.
     pub fn new(objective: &'a Objective, engine: &'a BoundEngine, falsifier: &'a Falsifier<'a>) -> Self {
-        let mut frontier = Frontier::default();
+        let mut frontier = Frontier::new();
         let region = engine.region();
         frontier.push([region.lower.as_slice(), &region.upper].concat().into(), f64::NEG_INFINITY, 0);
         Self {
@@ -94,12 +94,11 @@ impl<'a> BranchAndBound<'a> {
     /// # Errors
     /// When the device fails.
     pub fn run(&mut self, clock: &Clock, observer: &mut dyn Observer) -> Result<End, Error> {
-        let n = self.engine.network().n_inputs();
         loop {
             if self.frontier.is_empty() {
                 return Ok(if self.n_stuck == 0 { End::Verified } else { End::Stopped(StopReason::Precision) });
             }
-            if let Some(reason) = clock.stop(self.subdomains, self.frontier.memory_bytes(n)) {
+            if let Some(reason) = clock.stop(self.subdomains, self.frontier.memory_bytes()) {
                 return Ok(End::Stopped(reason));
             }
             let open = self.round()?;
@@ -112,7 +111,7 @@ impl<'a> BranchAndBound<'a> {
             });
             let n_attacked = 4.max(open.len() / 16);
             let attacked: Vec<(&[f32], &[f64])> =
-                open.iter().take(n_attacked).map(|piece| (&*piece.piece.ends, piece.slopes.as_slice())).collect();
+                open.iter().take(n_attacked).map(|piece| (&*piece.piece.piece, piece.slopes.as_slice())).collect();
             if !attacked.is_empty()
                 && let Some(found) = self.falsifier.attack_boxes(&attacked, 4, clock)?
             {
@@ -132,8 +131,8 @@ impl<'a> BranchAndBound<'a> {
         let n = self.engine.network().n_inputs();
         let mut batch = Batch::default();
         for piece in &pieces {
-            batch.lower.extend_from_slice(&piece.ends[..n]);
-            batch.upper.extend_from_slice(&piece.ends[n..]);
+            batch.lower.extend_from_slice(&piece.piece[..n]);
+            batch.upper.extend_from_slice(&piece.piece[n..]);
         }
         // Slopes of all rows come back only where they are few.
         let slopes = n * self.engine.network().n_outputs() <= MOST_SLOPES;
@@ -174,7 +173,7 @@ impl<'a> BranchAndBound<'a> {
         }
         let n = self.engine.network().n_inputs();
         let ends = |half: usize| -> Vec<f64> {
-            doubtful.iter().flat_map(|kept| &kept.piece.ends[half * n..][..n]).map(|&end| f64::from(end)).collect()
+            doubtful.iter().flat_map(|kept| &kept.piece.piece[half * n..][..n]).map(|&end| f64::from(end)).collect()
         };
         let bounds: Bounds = self.engine.bound_precisely(&ends(0), &ends(1), Wanted::default())?;
         self.rebounded += doubtful.len() as u64;
@@ -190,21 +189,21 @@ impl<'a> BranchAndBound<'a> {
         Ok(())
     }
 
-    fn decide(&mut self, piece: &Subdomain) {
+    fn decide(&mut self, piece: &Subdomain<Box<[f32]>>) {
         self.decided += 0.5_f64.powi(piece.depth as i32);
         self.least_decided = self.least_decided.min(piece.score);
     }
 
     /// Replaces a piece by its two halves.
-    fn split(&mut self, piece: &Subdomain, dimension: usize) {
+    fn split(&mut self, piece: &Subdomain<Box<[f32]>>, dimension: usize) {
         let Some(dimension) = splittable(piece, dimension) else {
             self.n_stuck += 1;
             self.least_decided = self.least_decided.min(piece.score);
             return;
         };
-        let n = piece.ends.len() / 2;
-        let middle = middle(piece.ends[dimension], piece.ends[n + dimension]).expect("the dimension can be split");
-        let (mut left, mut right) = (piece.ends.clone(), piece.ends.clone());
+        let n = piece.piece.len() / 2;
+        let middle = middle(piece.piece[dimension], piece.piece[n + dimension]).expect("the dimension can be split");
+        let (mut left, mut right) = (piece.piece.clone(), piece.piece.clone());
         left[n + dimension] = middle;
         right[dimension] = middle;
         self.frontier.push(left, piece.score, piece.depth + 1);
@@ -213,10 +212,10 @@ impl<'a> BranchAndBound<'a> {
 }
 
 /// The input to split: the asked one, or the widest, if any has a float strictly inside.
-fn splittable(piece: &Subdomain, asked: usize) -> Option<usize> {
-    let n = piece.ends.len() / 2;
-    let width = |i: usize| piece.ends[n + i] - piece.ends[i];
-    let can_split = |i: &usize| middle(piece.ends[*i], piece.ends[n + *i]).is_some();
+fn splittable(piece: &Subdomain<Box<[f32]>>, asked: usize) -> Option<usize> {
+    let n = piece.piece.len() / 2;
+    let width = |i: usize| piece.piece[n + i] - piece.piece[i];
+    let can_split = |i: &usize| middle(piece.piece[*i], piece.piece[n + *i]).is_some();
     Some(asked)
         .filter(can_split)
         .or_else(|| (0..n).filter(can_split).max_by(|&a, &b| width(a).total_cmp(&width(b)).then(b.cmp(&a))))

@@ -185,6 +185,28 @@ impl<'a> Falsifier<'a> {
         self.descend(points, &targets, side, steps, clock)
     }
 
+    /// Attacks from points of the region, each aimed at a disjunct of the objective.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn attack_points(
+        &self,
+        starts: &[(Box<[f32]>, usize)],
+        steps: usize,
+        clock: &Clock,
+    ) -> Result<Option<Counterexample>, Error> {
+        let (lower, upper) = &self.inner;
+        let mut points = Vec::with_capacity(starts.len() * lower.len());
+        for (start, _) in starts {
+            points.extend(start.iter().enumerate().map(|(i, x)| x.clamp(lower[i], upper[i])));
+        }
+        let targets: Vec<usize> = starts.iter().map(|(_, disjunct)| *disjunct).collect();
+        if targets.is_empty() {
+            return Ok(None);
+        }
+        self.descend(points, &targets, |_, i| (lower[i], upper[i]), steps, clock)
+    }
+
     /// Descends from all points at once; `side(s, i)` is where coordinate `i` of point `s` may be.
     fn descend(
         &self,

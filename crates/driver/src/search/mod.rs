@@ -7,6 +7,7 @@ mod limits;
 mod objective;
 mod observer;
 pub(crate) mod random;
+mod relu_search;
 mod verdict;
 mod verify;
 
@@ -16,5 +17,6 @@ pub use frontier::{Frontier, Subdomain};
 pub use limits::{Clock, Interrupt, Limits};
 pub use objective::Objective;
 pub use observer::{Observer, Progress, Silent};
+pub use relu_search::ReluSearch;
 pub use verdict::{Counterexample, Outcome, StopReason, Verdict};
-pub use verify::{Verify, VerifyOptions};
+pub use verify::{SplitChoice, Verify, VerifyOptions};

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use bounds::{Batch, BoundEngine, Device, Recipe, Wanted};
-use network::{Network, Property};
+use bounds::{Ascent, Batch, BoundEngine, Device, Optimised, Recipe, Wanted};
+use network::{Activation, Network, Op, Property};
 
 use crate::error::Error;
 use crate::search::branch_and_bound::{BranchAndBound, End};
@@ -10,6 +10,7 @@ use crate::search::limits::{Clock, Interrupt, Limits};
 use crate::search::objective::Objective;
 use crate::search::observer::Observer;
 use crate::search::random::Random;
+use crate::search::relu_search::ReluSearch;
 use crate::search::verdict::{Outcome, StopReason, Verdict};
 
 /// Decides one property of one network.
@@ -32,7 +33,24 @@ pub struct VerifyOptions {
     pub seed: u64,
     /// Stops the search from outside.
     pub interrupt: Interrupt,
+    /// What is split.
+    pub split: SplitChoice,
 }
+
+/// What a search splits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SplitChoice {
+    /// Inputs where few of them vary, `ReLU`s where many do.
+    #[default]
+    Auto,
+    /// Inputs.
+    Inputs,
+    /// `ReLU`s.
+    Relus,
+}
+
+/// Most inputs that vary where splitting them is preferred.
+const FEW_INPUTS: usize = 16;
 
 /// Multiply-adds that the attack on the region may spend, about.
 const ATTACK_MACS: u64 = 8_000_000_000;
@@ -108,6 +126,23 @@ impl Verify<'_> {
                 return Ok(End::Falsified(Box::new(found)));
             }
         }
+        if self.splits_relus(objective, options.split) {
+            let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
+            let engine = BoundEngine::new(&Device::Host, Arc::clone(&objective.network), &objective.region, recipe)?;
+            let region = engine.region();
+            let base = engine.base((&region.lower, &region.upper), None, &[], Ascent::default())?;
+            let Some(base) = base else { return Ok(End::Verified) };
+            let mut search = ReluSearch::new(objective, &engine, &falsifier, Arc::new(base))?;
+            let end = search.run(clock, observer)?;
+            let (subdomains, rebounded) = search.counts();
+            outcome.subdomains += subdomains;
+            outcome.rebounded += rebounded;
+            outcome.lower_bound = match (outcome.lower_bound, search.lower_bound()) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            return Ok(end);
+        }
         let mut search = BranchAndBound::new(objective, &engine, &falsifier);
         let end = search.run(clock, observer)?;
         outcome.fallback = outcome.fallback.take().or_else(|| engine.fallback().map(str::to_owned));
@@ -119,6 +154,17 @@ impl Verify<'_> {
             (a, b) => a.or(b),
         };
         Ok(end)
+    }
+    fn splits_relus(&self, objective: &Objective, choice: SplitChoice) -> bool {
+        let region = &objective.region;
+        let n_varying = region.lower.iter().zip(&region.upper).filter(|(l, u)| l < u).count();
+        let is_relu = |op: &Op| matches!(op, Op::Activation(Activation::Relu));
+        let has_relus = objective.network.nodes().iter().any(|node| is_relu(&node.op));
+        match choice {
+            SplitChoice::Auto => has_relus && n_varying > FEW_INPUTS,
+            SplitChoice::Inputs => false,
+            SplitChoice::Relus => has_relus,
+        }
     }
 }
 

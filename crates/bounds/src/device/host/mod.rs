@@ -6,6 +6,14 @@ use crate::device::isa::{Isa, Vectorised};
 use crate::kernels::{self, Block, Operand, Row};
 use crate::logistic::Logistic;
 use crate::program::{Backward, Forward, Program, Step, Walk};
+use crate::sweep::Sweep;
+
+mod ascent;
+mod scope;
+
+pub use crate::kernels::LANES;
+pub use ascent::{Ascent, Ended, Goal, Keep, LaneBlock, Shared, Start};
+pub use scope::{Scope, Split};
 
 /// Most rows that are propagated together: four vectors, what the registers hold.
 const BLOCK_ROWS: usize = 64;
@@ -52,13 +60,16 @@ pub fn bound<T: Logistic>(program: &Program<T>, request: Request<T>) -> Raw<T> {
     let batch = request.lower.len() / n.max(1);
     // With a subdomain for every core each runs alone; else the blocks of each are spread.
     let is_wide = batch >= rayon::current_num_threads();
-    let boxes = |b: usize| (&request.lower[b * n..][..n], &request.upper[b * n..][..n]);
+    let one = |b: usize| Request { lower: &request.lower[b * n..][..n], upper: &request.upper[b * n..][..n], ..request };
+    let nothing = Given::nothing();
     let outcomes: Vec<Outcome<T>> = if is_wide {
-        let run = |workspace: &mut Workspace<T>, b| workspace.run(program, boxes(b), &request, false);
+        let run = |workspace: &mut Workspace<T>, b| {
+            workspace.run(program, program.steps.iter(), &one(b), (&nothing, false))
+        };
         (0..batch).into_par_iter().with_min_len(1).map_init(|| Workspace::new(program), run).collect()
     } else {
         let mut workspace = Workspace::new(program);
-        (0..batch).map(|b| workspace.run(program, boxes(b), &request, true)).collect()
+        (0..batch).map(|b| workspace.run(program, program.steps.iter(), &one(b), (&nothing, true))).collect()
     };
     let mut raw = Raw::empty();
     for outcome in outcomes {
@@ -78,8 +89,49 @@ pub fn bound<T: Logistic>(program: &Program<T>, request: Request<T>) -> Raw<T> {
 pub fn state<T: Logistic>(program: &Program<T>, lower: &[T], upper: &[T]) -> (Vec<T>, Vec<u32>) {
     let mut workspace = Workspace::new(program);
     let request = Request { lower, upper, wants_split: false, wants_coefficients: false };
-    workspace.run(program, (lower, upper), &request, true);
-    (workspace.state, workspace.marks)
+    workspace.run(program, program.steps.iter(), &request, (&Given::nothing(), true));
+    (workspace.scope.state, workspace.scope.marks)
+}
+
+/// What holds in a subdomain besides its box, and how hard to bound it.
+#[derive(Debug)]
+pub struct Given<'a, T> {
+    /// Bounds of every node that are known to hold, laid out as the state.
+    pub known: Option<&'a [T]>,
+    /// Splits that hold, sorted.
+    pub splits: &'a [Split],
+    /// How intermediate bounds are optimised (where the program can).
+    pub ascent: Ascent,
+}
+
+impl<T> Given<'_, T> {
+    /// Nothing but the box, and nothing optimised.
+    pub fn nothing() -> Self {
+        Self { known: None, splits: &[], ascent: Ascent { steps: 0, ..Ascent::default() } }
+    }
+
+    /// The splits of one activation.
+    fn splits_of(&self, node: usize) -> &[Split] {
+        let start = self.splits.partition_point(|split| (split.node as usize) < node);
+        let end = self.splits.partition_point(|split| (split.node as usize) <= node);
+        &self.splits[start..end]
+    }
+}
+
+/// Bounds every node of one subdomain.
+pub fn scope<T: Logistic>(program: &Program<T>, (lower, upper): (&[T], &[T]), given: &Given<T>) -> Scope<T> {
+    let mut workspace = Workspace::new(program);
+    let steps = program.steps.iter().filter(|step| !matches!(step, Step::Objective(_)));
+    workspace.replay(program, (lower, upper), steps, given);
+    workspace.scope
+}
+
+/// As [`scope`], by intervals and what is given alone.
+pub fn forward_scope<T: Logistic>(program: &Program<T>, (lower, upper): (&[T], &[T]), given: &Given<T>) -> Scope<T> {
+    let mut workspace = Workspace::new(program);
+    let steps = program.steps.iter().filter(|step| matches!(step, Step::Forward(_)));
+    workspace.replay(program, (lower, upper), steps, given);
+    workspace.scope
 }
 
 struct Outcome<T> {
@@ -114,10 +166,7 @@ impl<T> Outcome<T> {
 /// Everything that one subdomain needs, allocated once per worker.
 struct Workspace<T> {
     isa: Isa,
-    state: Vec<T>,
-    marks: Vec<u32>,
-    /// Per node, the neurons whose value is not constant zero.
-    alive: Vec<Vec<u32>>,
+    scope: Scope<T>,
     operand: Operand<T>,
     block: Block<T>,
     rows: Vec<Row>,
@@ -129,9 +178,7 @@ impl<T: Logistic> Workspace<T> {
     fn new(program: &Program<T>) -> Self {
         Self {
             isa: Isa::detect(),
-            state: vec![T::ZERO; program.state_stride],
-            marks: vec![0; program.mark_stride],
-            alive: vec![Vec::new(); program.nodes.len()],
+            scope: Scope::new(program),
             operand: Operand::new(),
             block: Block::new(program.n_slots),
             rows: Vec::new(),
@@ -139,33 +186,50 @@ impl<T: Logistic> Workspace<T> {
         }
     }
 
-    fn run(
+    /// Runs steps without asking for anything but the scope.
+    fn replay<'p>(
         &mut self,
-        program: &Program<T>,
+        program: &'p Program<T>,
         (lower, upper): (&[T], &[T]),
+        steps: impl Iterator<Item = &'p Step>,
+        given: &Given<T>,
+    ) {
+        let request = Request { lower, upper, wants_split: false, wants_coefficients: false };
+        self.run(program, steps, &request, (given, true));
+    }
+
+    fn run<'p>(
+        &mut self,
+        program: &'p Program<T>,
+        steps: impl Iterator<Item = &'p Step>,
         request: &Request<T>,
-        spread: bool,
+        (given, spread): (&Given<T>, bool),
     ) -> Outcome<T> {
-        let n = program.n_inputs;
-        self.state[..n].copy_from_slice(lower);
-        self.state[n..2 * n].copy_from_slice(upper);
+        self.scope.enter(program, request.lower, request.upper);
         self.scores.fill(T::ZERO);
         let mut outcome = Outcome::empty();
-        self.list_alive(program, 0);
         let mut node = 0;
-        for step in &program.steps {
+        for step in steps {
             match step {
                 Step::Forward(forward) => {
                     node += 1;
+                    let splits = given.splits_of(node);
+                    self.scope.clip(forward, splits);
                     self.isa.run(ForwardStep { program, forward, workspace: ForwardParts::of(self) });
-                    self.list_alive(program, node);
+                    if let Some(known) = given.known {
+                        self.scope.intersect(program, node, known);
+                    }
+                    self.scope.list(program, node, splits);
+                    if self.scope.is_empty {
+                        return outcome;
+                    }
                 }
                 Step::Refine(select, backward) => {
-                    kernels::select(select, &self.state, &mut self.marks);
-                    let list = &self.marks[select.list as usize..];
+                    kernels::select(select, &self.scope.state, &mut self.scope.marks);
+                    let list = &self.scope.marks[select.list as usize..];
                     outcome.n_unstable += u64::from(list[0]);
-                    self.refine(program, backward, select.list as usize, request.wants_split, spread);
-                    outcome.n_rows += 2 * u64::from(self.marks[select.list as usize]);
+                    self.refine(program, backward, select.list as usize, (request.wants_split, given.ascent), spread);
+                    outcome.n_rows += 2 * u64::from(self.scope.marks[select.list as usize]);
                 }
                 Step::Objective(backward) => {
                     let rows = objective_rows(backward);
@@ -176,25 +240,29 @@ impl<T: Logistic> Workspace<T> {
         }
         if !matches!(program.steps.last(), Some(Step::Objective(_))) {
             let (at, n) = program.nodes[program.nodes.len() - 1];
-            outcome.lower = self.state[at..at + n].to_vec();
-            outcome.lower.extend(self.state[at + n..at + 2 * n].iter().map(|&u| -u));
+            outcome.lower = self.scope.state[at..at + n].to_vec();
+            outcome.lower.extend(self.scope.state[at + n..at + 2 * n].iter().map(|&u| -u));
             outcome.slack = vec![T::ZERO; 2 * n];
         }
         outcome
     }
 
-    fn list_alive(&mut self, program: &Program<T>, node: usize) {
-        let (at, n) = program.nodes[node];
-        let (lower, upper) = (&self.state[at..at + n], &self.state[at + n..at + 2 * n]);
-        let alive = &mut self.alive[node];
-        alive.clear();
-        alive.extend((0..n as u32).filter(|&i| lower[i as usize] != T::ZERO || upper[i as usize] != T::ZERO));
-    }
-
     /// Bounds both ends of every listed neuron and writes them into the state.
-    fn refine(&mut self, program: &Program<T>, backward: &Backward, list: usize, wants_split: bool, spread: bool) {
-        let count = self.marks[list] as usize;
+    fn refine(
+        &mut self,
+        program: &Program<T>,
+        backward: &Backward,
+        list: usize,
+        (wants_split, ascent): (bool, Ascent),
+        spread: bool,
+    ) {
+        let count = self.scope.marks[list] as usize;
         if count == 0 {
+            return;
+        }
+        let sweep = &program.sweeps[program.node_at(backward.concretize.target)];
+        if let (Some(sweep), 1..) = (sweep, ascent.steps) {
+            self.refine_optimised(program, (backward, sweep), list, ascent);
             return;
         }
         // Both ends of a neuron share a block, and blocks are of equal size.
@@ -204,7 +272,7 @@ impl<T: Logistic> Workspace<T> {
         let n = backward.concretize.target_len as usize;
         let keep = backward.concretize.keep_interval != 0;
         if spread && n_blocks > 1 {
-            let neurons: Vec<u32> = self.marks[list + 1..list + 1 + count].to_vec();
+            let neurons: Vec<u32> = self.scope.marks[list + 1..list + 1 + count].to_vec();
             let run = |block: &mut Block<T>, chunk: &[u32]| {
                 let rows = both_ends(chunk);
                 self.walk(program, backward, &rows, block);
@@ -216,7 +284,7 @@ impl<T: Logistic> Workspace<T> {
             };
             let found: Vec<_> = neurons.par_chunks(per_block).map_init(|| Block::new(program.n_slots), run).collect();
             for (rows, bounds, scores) in found {
-                write_back(&mut self.state, at, n, keep, &rows, &bounds);
+                write_back(&mut self.scope.state, at, n, keep, &rows, &bounds);
                 self.scores.iter_mut().zip(scores).for_each(|(total, score)| *total += score);
             }
             return;
@@ -228,7 +296,7 @@ impl<T: Logistic> Workspace<T> {
         found.clear();
         // All blocks read the same state: no block may see another's results, whatever the number of cores.
         for start in (0..count).step_by(per_block) {
-            let chunk = &self.marks[list + 1 + start..list + 1 + count.min(start + per_block)];
+            let chunk = &self.scope.marks[list + 1 + start..list + 1 + count.min(start + per_block)];
             rows.clear();
             rows.extend(chunk.iter().map(|&neuron| Row { neuron, is_upper: false }));
             rows.extend(chunk.iter().map(|&neuron| Row { neuron, is_upper: true }));
@@ -240,14 +308,40 @@ impl<T: Logistic> Workspace<T> {
             found.extend((0..half).map(|r| [block.bias[r], block.bias[half + r], T::ZERO]));
         }
         for (place, values) in found.iter().enumerate() {
-            let neuron = self.marks[list + 1 + place];
+            let neuron = self.scope.marks[list + 1 + place];
             let rows = [Row { neuron, is_upper: false }, Row { neuron, is_upper: true }];
-            write_back(&mut self.state, at, n, keep, &rows, &values[..2]);
+            write_back(&mut self.scope.state, at, n, keep, &rows, &values[..2]);
         }
         self.block = block;
         self.rows = rows;
         self.operand.values = found;
         self.scores = scores;
+    }
+
+    /// As [`Self::refine`], with lines of their own for both ends of every neuron.
+    fn refine_optimised(
+        &mut self,
+        program: &Program<T>,
+        (backward, sweep): (&Backward, &Sweep),
+        list: usize,
+        ascent: Ascent,
+    ) {
+        let count = self.scope.marks[list] as usize;
+        let neurons = &self.scope.marks[list + 1..list + 1 + count];
+        let per_block = count.div_ceil((2 * count).div_ceil(BLOCK_ROWS));
+        let shared = Shared { program, backward, sweep, scope: &self.scope };
+        let run = |block: &mut LaneBlock<T>, chunk: &[u32]| {
+            let rows = both_ends(chunk);
+            let bounds = block.ascend(&shared, &rows, &[], &ascent, Goal::Decided);
+            let bounds: Vec<T> = bounds.iter().map(|[bound, _]| *bound).collect();
+            (rows, bounds)
+        };
+        let found: Vec<_> = neurons.par_chunks(per_block).map_init(|| LaneBlock::new(program), run).collect();
+        let at = backward.concretize.target as usize;
+        let n = backward.concretize.target_len as usize;
+        for (rows, bounds) in found {
+            write_back(&mut self.scope.state, at, n, true, &rows, &bounds);
+        }
     }
 
     fn objective(
@@ -321,12 +415,12 @@ impl<T: Logistic> Workspace<T> {
     }
 
     fn score(&self, backward: &Backward, block: &Block<T>, n_rows: usize, scores: &mut [T]) {
-        self.isa.run(ScoreBlock { backward, state: &self.state, block, n_rows, scores });
+        self.isa.run(ScoreBlock { backward, state: &self.scope.state, block, n_rows, scores });
     }
 
     fn walk(&self, program: &Program<T>, backward: &Backward, rows: &[Row], block: &mut Block<T>) {
         block.reset(rows.len(), program.slot_len);
-        let parts = (self.state.as_slice(), self.marks.as_slice(), self.alive.as_slice());
+        let parts = (self.scope.state.as_slice(), self.scope.marks.as_slice(), self.scope.alive.as_slice());
         self.isa.run(WalkBlock { program, backward, rows, parts, block });
     }
 }
@@ -372,7 +466,7 @@ struct ForwardParts<'a, T> {
 
 impl<'a, T> ForwardParts<'a, T> {
     fn of(workspace: &'a mut Workspace<T>) -> Self {
-        Self { state: &mut workspace.state, marks: &mut workspace.marks, operand: &mut workspace.operand }
+        Self { state: &mut workspace.scope.state, marks: &mut workspace.scope.marks, operand: &mut workspace.operand }
     }
 }
 

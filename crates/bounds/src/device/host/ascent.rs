@@ -1,0 +1,476 @@
+//! Optimising the lines of up to a block of rows: each round is one backward and one forward sweep, all of it in cache.
+
+use crate::device::host::scope::{Scope, Split};
+use crate::device::isa::{Isa, Vectorised};
+use crate::kernels::{self, Block, LANES, LaneLines, Row, Update};
+use crate::logistic::Logistic;
+use crate::program::{Backward, Program, Walk};
+use crate::sweep::{Onward, Sweep};
+
+/// How bounds are optimised.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ascent {
+    /// Updates of `α` and `β`; none bounds with what it starts from.
+    pub steps: usize,
+    /// First step length of `α`.
+    pub alpha_rate: f64,
+    /// First step length of `β`, in units of the coefficients around it.
+    pub beta_rate: f64,
+    /// What every step multiplies both by.
+    pub decay: f64,
+}
+
+impl Default for Ascent {
+    fn default() -> Self {
+        Self { steps: 20, alpha_rate: 0.25, beta_rate: 0.25, decay: 0.93 }
+    }
+}
+
+/// When a lane has done enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Its bound is positive.
+    Positive,
+    /// Its bound is not negative: a neuron is decided.
+    Decided,
+    /// Never.
+    Tightest,
+}
+
+/// What one lane starts from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Start<'a> {
+    /// Splits that hold in it beyond those of the scope, and those of the scope whose multipliers it wants, with their multipliers.
+    pub splits: &'a [(Split, f32)],
+    /// `α` of every entry of every activation in node order, in 255ths; empty: the adaptive slopes.
+    pub alpha: &'a [u8],
+}
+
+/// What one lane ended with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended<T> {
+    /// The best bound, its slack inside.
+    pub bound: T,
+    /// That slack.
+    pub slack: T,
+    /// Whether its splits contradict the scope: no point is in it, and the bound is infinite.
+    pub is_empty: bool,
+    /// The last `α`, as in [`Start`], if asked for.
+    pub alpha: Box<[u8]>,
+    /// The last multipliers, in the order of the start's splits, if asked for.
+    pub beta: Box<[f32]>,
+    /// The neurons whose relaxation costs most at the minimiser, most first: as splits (active), if asked for.
+    pub gaps: Vec<(Split, f32)>,
+    /// The input that minimises the last linear bound, if asked for.
+    pub minimiser: Box<[f32]>,
+}
+
+impl<T: Logistic> Ended<T> {
+    /// Nothing is known.
+    pub fn unknown() -> Self {
+        Self {
+            bound: T::of(f64::NEG_INFINITY),
+            slack: T::ZERO,
+            is_empty: false,
+            alpha: Box::new([]),
+            beta: Box::new([]),
+            gaps: Vec::new(),
+            minimiser: Box::new([]),
+        }
+    }
+}
+
+/// What to return of every lane besides its bound.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Keep {
+    /// `α` and `β`.
+    pub duals: bool,
+    /// How many of the costliest neurons.
+    pub gaps: usize,
+    /// The minimising input.
+    pub minimiser: bool,
+}
+
+/// A block of lanes and everything that its optimisation needs, allocated once per worker.
+#[derive(Debug)]
+pub struct LaneBlock<T> {
+    isa: Isa,
+    block: Block<T>,
+    values: Block<T>,
+    lines: Vec<LaneLines<T>>,
+    best: Vec<[T; 2]>,
+    rates: [Vec<T>; 2],
+    is_resting: Vec<bool>,
+    /// Per lane of the start: which lane it is now.
+    place: Vec<usize>,
+    is_empty: Vec<bool>,
+}
+
+/// What a block of lanes shares.
+#[derive(Debug)]
+pub struct Shared<'a, T> {
+    /// The program.
+    pub program: &'a Program<T>,
+    /// The pass from the rows' target.
+    pub backward: &'a Backward,
+    /// The way back.
+    pub sweep: &'a Sweep,
+    /// The subdomain.
+    pub scope: &'a Scope<T>,
+}
+
+impl<T: Logistic> LaneBlock<T> {
+    /// An empty block.
+    pub fn new(program: &Program<T>) -> Self {
+        let n_slots = program.sweeps.iter().flatten().map(|sweep| sweep.n_slots).max().unwrap_or(0);
+        Self {
+            isa: Isa::detect(),
+            block: Block::new(program.n_slots),
+            values: Block::new(n_slots),
+            lines: vec![LaneLines::new(); program.nodes.len()],
+            best: Vec::new(),
+            rates: [Vec::new(), Vec::new()],
+            is_resting: Vec::new(),
+            place: Vec::new(),
+            is_empty: Vec::new(),
+        }
+    }
+
+    /// Optimises all rows and returns their best bounds with slacks, in order.
+    pub fn ascend(&mut self, shared: &Shared<T>, rows: &[Row], starts: &[Start], ascent: &Ascent, goal: Goal) -> &[[T; 2]] {
+        let mut rows = rows.to_vec();
+        let width = rows.len().next_multiple_of(LANES);
+        self.set_lines(shared, rows.len(), width, starts);
+        self.best.clear();
+        self.best.resize(rows.len(), [T::of(f64::NEG_INFINITY), T::ZERO]);
+        for lane in 0..rows.len() {
+            if self.is_empty[lane] {
+                self.best[lane] = [T::of(f64::INFINITY), T::ZERO];
+            }
+        }
+        self.is_resting.clear();
+        self.is_resting.extend_from_slice(&self.is_empty);
+        self.place.clear();
+        self.place.extend(0..rows.len());
+        let n_lanes = rows.len();
+        for step in 0..=ascent.steps {
+            self.block.reset(rows.len(), shared.program.slot_len);
+            self.isa.run(Down { shared, rows: &rows, block: &mut self.block, lines: &mut self.lines });
+            for lane in 0..n_lanes {
+                let now = self.place[lane];
+                if now == usize::MAX || self.is_resting[lane] {
+                    continue;
+                }
+                let bound = self.block.bias[now];
+                // A bound that is not finite says nothing.
+                if bound.is_finite() && bound > self.best[lane][0] {
+                    self.best[lane] = [bound, self.block.slack[now]];
+                }
+                self.is_resting[lane] = match goal {
+                    Goal::Positive => self.best[lane][0] > T::ZERO,
+                    Goal::Decided => self.best[lane][0] >= T::ZERO,
+                    Goal::Tightest => false,
+                };
+            }
+            let n_moving = self.is_resting.iter().filter(|&&rests| !rests).count();
+            if step == ascent.steps || n_moving == 0 {
+                break;
+            }
+            if n_moving.next_multiple_of(LANES) < rows.len().next_multiple_of(LANES) {
+                self.close_up(shared, &mut rows);
+            }
+            let shrink = ascent.decay.powi(step as i32) * Update::<T>::correction(step + 1);
+            self.set_rates(rows.len(), [ascent.alpha_rate * shrink, ascent.beta_rate * shrink]);
+            self.up(shared, false);
+        }
+        &self.best
+    }
+
+    /// Lines of every lane at the start.
+    fn set_lines(&mut self, shared: &Shared<T>, n_lanes: usize, width: usize, starts: &[Start]) {
+        let Shared { program, scope, .. } = shared;
+        self.is_empty.clear();
+        self.is_empty.resize(n_lanes, scope.is_empty);
+        let mut first = 0;
+        for (node, relax) in program.activations.iter().enumerate() {
+            let Some(relax) = relax else { continue };
+            let n = relax.n as usize;
+            let lines = &scope.state[relax.lines as usize..][..5 * n];
+            let source = &scope.state[relax.source as usize..][..2 * n];
+            let entries = &scope.entries[node];
+            let own = &mut self.lines[node];
+            own.reset(lines, entries, width);
+            let is_relu = relax.kind == 0;
+            for (lane, start) in starts.iter().enumerate() {
+                if is_relu && start.alpha.len() >= first + entries.len() {
+                    for (e, &alpha) in start.alpha[first..first + entries.len()].iter().enumerate() {
+                        let j = entries[e] as usize;
+                        if source[j] < T::ZERO && source[n + j] > T::ZERO {
+                            own.low[e * width + lane] = T::of(f64::from(alpha) / 255.0).smaller(T::ONE);
+                        }
+                    }
+                }
+                for (split, beta) in start.splits.iter().filter(|(split, _)| split.node as usize == node) {
+                    let j = split.neuron as usize;
+                    let (l, u) = (source[j], source[n + j]);
+                    self.is_empty[lane] |= if split.is_active { u < T::ZERO } else { l > T::ZERO };
+                    if let Ok(entry) = entries.binary_search(&split.neuron) {
+                        let sign = if split.is_active { T::ONE } else { -T::ONE };
+                        let beta = T::of(f64::from(*beta)).larger(T::ZERO);
+                        let beta = beta.smaller(T::of(f64::from(shared.sweep.caps[node])));
+                        own.split(lines, entries, width, lane, entry, sign, beta);
+                    }
+                }
+            }
+            own.seal();
+            first += entries.len();
+        }
+    }
+
+    /// Drops the lanes that rest.
+    fn close_up(&mut self, shared: &Shared<T>, rows: &mut Vec<Row>) {
+        let old = rows.len().next_multiple_of(LANES);
+        let mut kept = Vec::new();
+        for lane in 0..self.place.len() {
+            if self.place[lane] == usize::MAX {
+                continue;
+            }
+            if self.is_resting[lane] {
+                self.place[lane] = usize::MAX;
+            } else {
+                kept.push(self.place[lane]);
+                self.place[lane] = kept.len() - 1;
+            }
+        }
+        let new = kept.len().next_multiple_of(LANES);
+        *rows = kept.iter().map(|&lane| rows[lane]).collect();
+        for lines in &mut self.lines {
+            lines.keep(&kept, old, new);
+        }
+        let slot = shared.backward.concretize.slot as usize;
+        let n = shared.program.n_inputs;
+        self.block.slots[slot].truncate(n * old);
+        kernels::narrow(&mut self.block.slots[slot], &kept, old, new);
+        self.block.slots[slot].resize(shared.program.slot_len * new, T::ZERO);
+        self.block.width = new;
+    }
+
+    fn set_rates(&mut self, n_lanes: usize, rates: [f64; 2]) {
+        let width = n_lanes.next_multiple_of(LANES);
+        for (values, rate) in self.rates.iter_mut().zip(rates) {
+            values.clear();
+            values.resize(width, T::ZERO);
+            for lane in 0..self.place.len() {
+                if self.place[lane] != usize::MAX && !self.is_resting[lane] {
+                    values[self.place[lane]] = T::of(rate);
+                }
+            }
+        }
+    }
+
+    /// The relaxed forward sweep from the last backward one, with its updates.
+    fn up(&mut self, shared: &Shared<T>, wants_gaps: bool) {
+        self.values.reset(self.block.width, shared.program.slot_len);
+        self.isa.run(Up {
+            shared,
+            wants_gaps,
+            rates: [&self.rates[0], &self.rates[1]],
+            block: &self.block,
+            values: &mut self.values,
+            lines: &mut self.lines,
+        });
+    }
+
+    /// What the lanes ended with; call after [`Self::ascend`]. Lanes that were dropped on the way have bounds only.
+    pub fn ended(&mut self, shared: &Shared<T>, starts: &[Start], keep: Keep) -> Vec<Ended<T>> {
+        if keep.gaps > 0 {
+            self.rates.iter_mut().for_each(|rates| {
+                rates.clear();
+                rates.resize(self.block.width, T::ZERO);
+            });
+            self.up(shared, true);
+        }
+        (0..self.best.len()).map(|lane| self.end_of(shared, starts, keep, lane)).collect()
+    }
+
+    fn end_of(&self, shared: &Shared<T>, starts: &[Start], keep: Keep, lane: usize) -> Ended<T> {
+        let [bound, slack] = self.best[lane];
+        let mut ended = Ended { bound, slack, is_empty: self.is_empty[lane], ..Ended::unknown() };
+        let now = self.place[lane];
+        if now == usize::MAX || ended.is_empty {
+            return ended;
+        }
+        let width = self.block.width;
+        let splits = starts.get(lane).map_or(&[][..], |start| start.splits);
+        if keep.duals {
+            ended.alpha = self.alpha(shared, now);
+            let beta = |(split, _): &(Split, f32)| self.beta(shared, now, *split);
+            ended.beta = splits.iter().map(beta).collect();
+        }
+        if keep.gaps > 0 {
+            for (node, relax) in shared.program.activations.iter().enumerate() {
+                if relax.as_ref().is_none_or(|relax| relax.kind != 0) || self.lines[node].gaps.is_empty() {
+                    continue;
+                }
+                for (e, &neuron) in shared.scope.entries[node].iter().enumerate() {
+                    let split = Split { node: node as u32, neuron, is_active: true };
+                    let gap = self.lines[node].gaps[e * width + now].to_f64() as f32;
+                    let is_split = |other: &(Split, f32)| (other.0.node, other.0.neuron) == (split.node, neuron);
+                    if gap > 0.0 && !splits.iter().any(is_split) {
+                        ended.gaps.push((split, gap));
+                    }
+                }
+            }
+            let most_first = |a: &(Split, f32), b: &(Split, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+            if ended.gaps.len() > keep.gaps {
+                ended.gaps.select_nth_unstable_by(keep.gaps, most_first);
+                ended.gaps.truncate(keep.gaps);
+            }
+            ended.gaps.sort_unstable_by(most_first);
+        }
+        if keep.minimiser {
+            let n = shared.program.n_inputs;
+            let slot = shared.backward.concretize.slot as usize;
+            let live = &self.block.live[slot];
+            let (lower, upper) = (&shared.scope.state[..n], &shared.scope.state[n..2 * n]);
+            let mut point: Box<[f32]> = lower.iter().map(|l| l.to_f64() as f32).collect();
+            for &i in live {
+                let a = self.block.slots[slot][i as usize * width + now];
+                if a < T::ZERO {
+                    point[i as usize] = upper[i as usize].to_f64() as f32;
+                }
+            }
+            ended.minimiser = point;
+        }
+        ended
+    }
+
+    fn alpha(&self, shared: &Shared<T>, lane: usize) -> Box<[u8]> {
+        let width = self.block.width;
+        let mut alpha = Vec::new();
+        for (node, relax) in shared.program.activations.iter().enumerate() {
+            if relax.is_some() {
+                let low = &self.lines[node].low;
+                // Truncation keeps it in [0, 255].
+                alpha.extend((0..shared.scope.entries[node].len()).map(|e| (low[e * width + lane].to_f64() * 255.0 + 0.5) as u8));
+            }
+        }
+        alpha.into()
+    }
+
+    fn beta(&self, shared: &Shared<T>, lane: usize, split: Split) -> f32 {
+        let node = split.node as usize;
+        let Ok(entry) = shared.scope.entries[node].binary_search(&split.neuron) else { return 0.0 };
+        let is_it = |other: &&kernels::LaneSplit<T>| (other.lane, other.entry) == (lane as u32, entry as u32);
+        self.lines[node].splits.iter().find(is_it).map_or(0.0, |split| split.beta.to_f64() as f32)
+    }
+}
+
+/// One backward sweep.
+struct Down<'a, T> {
+    shared: &'a Shared<'a, T>,
+    rows: &'a [Row],
+    block: &'a mut Block<T>,
+    lines: &'a mut [LaneLines<T>],
+}
+
+impl<T: Logistic> Vectorised for Down<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { shared: Shared { program, backward, scope, .. }, rows, block, lines } = self;
+        let Program { constants, tables, .. } = program;
+        let (state, marks, alive) = (scope.state.as_slice(), scope.marks.as_slice(), scope.alive.as_slice());
+        kernels::seed(&backward.seed, constants, state, rows, block);
+        for walk in &backward.walk {
+            match walk {
+                Walk::Lines(params) => {
+                    let node = params.node as usize;
+                    let relax = program.activations[node].as_ref().expect("an activation has lines");
+                    let bounds = &state[relax.source as usize..][..2 * relax.n as usize];
+                    let two_units = T::of(f64::from(relax.two_units));
+                    let entries = &scope.entries[node];
+                    kernels::back_lanes::<T, FMA>(params, state, entries, (bounds, two_units), &mut lines[node], block);
+                }
+                Walk::Terms(params) => kernels::affine_terms::<T, FMA>(params, constants, state, block),
+                Walk::Dense(params) => {
+                    kernels::back_dense::<T, FMA>(params, constants, &alive[params.operand as usize], block);
+                }
+                Walk::Conv(params, shape) => {
+                    kernels::back_conv::<T, FMA>(params, shape, constants, &alive[params.operand as usize], block);
+                }
+                Walk::Sparse(params) => {
+                    kernels::back_sparse::<T, FMA>(params, constants, tables, &alive[params.operand as usize], block);
+                }
+                Walk::MaxPool(params, _) => {
+                    let (slot, live) = (&block.slots[params.from as usize], &block.live[params.from as usize]);
+                    let signs = &mut lines[program.node_at(params.bounds)].is_negative;
+                    kernels::note_signs(slot, live, params.n_out as usize, block.width, signs);
+                    kernels::back_max_pool::<T, FMA>(params, state, marks, block);
+                }
+                Walk::Merge(params) => kernels::back_merge::<T, FMA>(params, state, block),
+            }
+        }
+        kernels::concretize::<T, FMA>(&backward.concretize, state, block);
+    }
+}
+
+/// One relaxed forward sweep.
+struct Up<'a, T> {
+    shared: &'a Shared<'a, T>,
+    wants_gaps: bool,
+    rates: [&'a [T]; 2],
+    block: &'a Block<T>,
+    values: &'a mut Block<T>,
+    lines: &'a mut [LaneLines<T>],
+}
+
+impl<T: Logistic> Vectorised for Up<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { shared, wants_gaps, rates, block, values, lines } = self;
+        let Shared { program, backward, sweep, scope } = shared;
+        let Program { constants, tables, .. } = program;
+        let slot = backward.concretize.slot as usize;
+        let state = scope.state.as_slice();
+        kernels::minimiser(state, program.n_inputs, (&block.slots[slot], &block.live[slot]), values);
+        for onward in &sweep.onward {
+            match onward {
+                Onward::Dense(params) => {
+                    kernels::onward_dense::<T, FMA>(params, constants, &scope.alive[params.wanted as usize], values);
+                }
+                Onward::Conv(params, shape) => {
+                    let wanted = &scope.alive[params.wanted as usize];
+                    kernels::onward_conv::<T, FMA>(params, shape, constants, wanted, values);
+                }
+                Onward::Sparse(params) => {
+                    let wanted = &scope.alive[params.wanted as usize];
+                    kernels::onward_sparse::<T, FMA>(params, constants, tables, wanted, values);
+                }
+                Onward::Lines(params) => {
+                    let node = params.node as usize;
+                    let relax = program.activations[node].as_ref().expect("an activation has lines");
+                    let update = Update {
+                        alpha_rates: rates[0],
+                        beta_rates: rates[1],
+                        cap: T::of(f64::from(sweep.caps[node])),
+                        is_relu: relax.kind == 0,
+                        wants_gaps,
+                    };
+                    let n = params.n as usize;
+                    let lists = (scope.entries[node].as_slice(), scope.alive[node].as_slice());
+                    let shared_lines = &state[relax.lines as usize..][..5 * n];
+                    kernels::onward_lines::<T, FMA>(params, shared_lines, lists, &mut lines[node], &update, values);
+                }
+                Onward::Merge(params) => kernels::onward_merge(params, values),
+                Onward::MaxPool(params, _) => {
+                    let signs = &lines[params.node as usize].is_negative;
+                    kernels::onward_max_pool(params, state, &scope.marks, signs, values);
+                }
+            }
+        }
+    }
+}

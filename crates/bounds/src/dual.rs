@@ -1,0 +1,217 @@
+//! Optimised bounds (α-CROWN, β-CROWN) on the host: what [`BoundEngine`] does besides plain batches.
+
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+
+use crate::device::host::{self, Ascent, Ended, Given, Goal, Keep, LaneBlock, Scope, Shared, Split, Start};
+use crate::engine::{Batch, BoundEngine, Bounds};
+use crate::error::{Error, ErrorKind};
+use crate::kernels::Row;
+use crate::logistic::Logistic;
+use crate::program::{Program, Step};
+use crate::scalar::Scalar;
+
+/// Bounds of every node over one subdomain, from which any number of its pieces are bounded.
+#[derive(Debug)]
+pub struct Base {
+    narrow: Scope<f32>,
+    precise: OnceLock<Option<Scope<f64>>>,
+    splits: Vec<Split>,
+}
+
+/// A row to bound over a piece of a [`Base`].
+#[derive(Debug, Clone, Copy)]
+pub struct Lane<'a> {
+    /// The output.
+    pub output: u32,
+    /// Whether the negative of the output is bounded from below, which gives its upper end.
+    pub is_upper: bool,
+    /// The splits whose multipliers are optimised, with what these start from.
+    pub splits: &'a [(Split, f32)],
+    /// What `α` starts from, as an earlier result of the same base gave it; empty: the adaptive slopes.
+    pub alpha: &'a [u8],
+}
+
+/// Most lanes that are propagated together.
+const BLOCK_LANES: usize = 64;
+
+impl Base {
+    /// The splits that its bounds already contain.
+    pub fn splits(&self) -> &[Split] {
+        &self.splits
+    }
+
+    /// `ReLU`s that are undecided, all activations together.
+    pub fn n_undecided(&self) -> usize {
+        self.narrow.entries.iter().map(Vec::len).sum()
+    }
+
+    /// Bytes of memory, about.
+    pub fn memory_bytes(&self) -> usize {
+        4 * (self.narrow.state.len() + self.narrow.marks.len()) + self.splits.len() * size_of::<Split>()
+    }
+
+    /// The box.
+    pub fn ends(&self, n_inputs: usize) -> (&[f32], &[f32]) {
+        let (lower, rest) = self.narrow.state.split_at(n_inputs);
+        (lower, &rest[..n_inputs])
+    }
+}
+
+impl BoundEngine {
+    /// Bounds every node over a box in which `splits` hold; `None` if no point does. Bounds of a `parent` that contains it, and
+    /// whose splits hold too, are kept where they are tighter.
+    ///
+    /// Intermediate bounds are optimised with `ascent` where the recipe says so and it has steps.
+    ///
+    /// # Errors
+    /// As [`Self::bound`]; [`ErrorKind::Magnitude`] also where f32 could overflow.
+    pub fn base(
+        &self,
+        (lower, upper): (&[f32], &[f32]),
+        parent: Option<&Base>,
+        splits: &[Split],
+        ascent: Ascent,
+    ) -> Result<Option<Base>, Error> {
+        let program = self.narrow()?;
+        self.check(&Batch { lower: lower.to_vec(), upper: upper.to_vec() })?;
+        let mut splits = splits.to_vec();
+        splits.sort_unstable();
+        splits.dedup();
+        let known = parent.map(|parent| parent.narrow.state.as_slice());
+        let narrow = host::scope(program, (lower, upper), &Given { known, splits: &splits, ascent });
+        Ok((!narrow.is_empty).then(|| Base { narrow, precise: OnceLock::new(), splits }))
+    }
+
+    /// Bounds rows over pieces of a base, each with `α` and `β` of its own; a lane stops once its bound is positive.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Magnitude`] where f32 could overflow.
+    pub fn ascend(&self, base: &Base, lanes: &[Lane], ascent: &Ascent, keep: Keep) -> Result<Vec<Ended<f32>>, Error> {
+        ascend(self.narrow()?, &base.narrow, lanes, ascent, Goal::Positive, keep)
+    }
+
+    /// As [`Self::ascend`], in f64: for what f32 leaves open only because of its slack.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Magnitude`] if even f64 could overflow.
+    pub fn ascend_precisely(&self, base: &Base, lanes: &[Lane], ascent: &Ascent) -> Result<Vec<Ended<f64>>, Error> {
+        let (program, narrow) = (self.precise()?, self.narrow()?);
+        let scope = base.precise.get_or_init(|| {
+            let known = base.narrow.widened(narrow, program);
+            let (lower, upper) = base.ends(program.n_inputs);
+            let widen = |ends: &[f32]| -> Vec<f64> { ends.iter().map(|&end| f64::from(end)).collect() };
+            let ascent = Ascent { steps: 0, ..Ascent::default() };
+            let given = Given { known: Some(&known), splits: &base.splits, ascent };
+            // Bounds are taken over, so that only lines and error coefficients are new.
+            let scope = host::forward_scope(program, (&widen(lower), &widen(upper)), &given);
+            (!scope.is_empty).then_some(scope)
+        });
+        let Some(scope) = scope else {
+            let nothing = Ended { bound: f64::INFINITY, is_empty: true, ..Ended::unknown() };
+            return Ok(vec![nothing; lanes.len()]);
+        };
+        // `α` belongs to the entries of the narrow scope; the precise one may have fewer.
+        let translated: Vec<Vec<u8>> = lanes.iter().map(|lane| translate(&base.narrow, scope, lane.alpha)).collect();
+        let lanes: Vec<Lane> = lanes.iter().zip(&translated).map(|(lane, alpha)| Lane { alpha, ..*lane }).collect();
+        ascend(program, scope, &lanes, ascent, Goal::Positive, Keep::default())
+    }
+
+    /// Bounds every output over every box with intermediate bounds and outputs optimised, in f32.
+    ///
+    /// # Errors
+    /// As [`Self::bound`].
+    pub fn bound_optimised(&self, batch: &Batch, ascent: Ascent) -> Result<Bounds, Error> {
+        self.check(batch)?;
+        match self.narrow() {
+            Ok(program) => optimise(self, program, (&batch.lower, &batch.upper), ascent),
+            Err(Error { kind: ErrorKind::Magnitude { .. } }) => {
+                let (lower, upper) = batch.to_f64();
+                self.bound_optimised_precisely(&lower, &upper, ascent)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Self::bound_optimised`], in f64.
+    ///
+    /// # Errors
+    /// As [`Self::bound_precisely`].
+    pub fn bound_optimised_precisely(&self, lower: &[f64], upper: &[f64], ascent: Ascent) -> Result<Bounds, Error> {
+        let program = self.precise()?;
+        self.check_precisely(lower, upper)?;
+        optimise(self, program, (lower, upper), ascent)
+    }
+}
+
+/// Both ends of every output over every box.
+fn optimise<T: Logistic>(
+    engine: &BoundEngine,
+    program: &Program<T>,
+    (lower, upper): (&[T], &[T]),
+    ascent: Ascent,
+) -> Result<Bounds, Error> {
+    let n = program.n_inputs;
+    let n_outputs = program.n_outputs;
+    let mut bounds = Bounds { n_outputs, ..Bounds::default() };
+    let ends = |is_upper| (0..n_outputs as u32).map(move |output| Lane { output, is_upper, splits: &[], alpha: &[] });
+    let lanes: Vec<Lane> = ends(false).chain(ends(true)).collect();
+    for (lower, upper) in lower.chunks_exact(n).zip(upper.chunks_exact(n)) {
+        let scope = host::scope(program, (lower, upper), &Given { ascent, ..Given::nothing() });
+        let ended = ascend(program, &scope, &lanes, &ascent, Goal::Tightest, Keep::default())?;
+        let (below, above) = ended.split_at(n_outputs);
+        bounds.lower.extend(below.iter().map(|end| end.bound.to_f64()));
+        bounds.lower_slack.extend(below.iter().map(|end| end.slack.to_f64()));
+        bounds.upper.extend(above.iter().map(|end| -end.bound.to_f64()));
+        bounds.upper_slack.extend(above.iter().map(|end| end.slack.to_f64()));
+        bounds.n_unstable += scope.entries.iter().map(|entries| entries.len() as u64).sum::<u64>();
+    }
+    debug_assert_eq!(engine.network().n_outputs(), n_outputs);
+    Ok(bounds)
+}
+
+/// Blocks of lanes over all cores.
+fn ascend<T: Logistic>(
+    program: &Program<T>,
+    scope: &Scope<T>,
+    lanes: &[Lane],
+    ascent: &Ascent,
+    goal: Goal,
+    keep: Keep,
+) -> Result<Vec<Ended<T>>, Error> {
+    let Some(Step::Objective(backward)) = program.steps.last() else {
+        return Err(ErrorKind::NotOptimised.into());
+    };
+    let sweep = program.sweeps.last().and_then(Option::as_ref).ok_or(ErrorKind::NotOptimised)?;
+    let shared = Shared { program, backward, sweep, scope };
+    let n_threads = rayon::current_num_threads();
+    let per_block = lanes.len().div_ceil(n_threads).next_multiple_of(host::LANES).clamp(host::LANES, BLOCK_LANES);
+    let run = |block: &mut LaneBlock<T>, chunk: &[Lane]| {
+        let rows: Vec<Row> = chunk.iter().map(|lane| Row { neuron: lane.output, is_upper: lane.is_upper }).collect();
+        let starts: Vec<Start> =
+            chunk.iter().map(|lane| Start { splits: lane.splits, alpha: lane.alpha }).collect();
+        block.ascend(&shared, &rows, &starts, ascent, goal);
+        block.ended(&shared, &starts, keep)
+    };
+    let blocks: Vec<Vec<Ended<T>>> =
+        lanes.par_chunks(per_block).map_init(|| LaneBlock::new(program), run).collect();
+    Ok(blocks.into_iter().flatten().collect())
+}
+
+/// `α` of one scope's entries as that of another's over the same subdomain.
+fn translate<T: Scalar, U: Scalar>(from: &Scope<T>, to: &Scope<U>, alpha: &[u8]) -> Vec<u8> {
+    let mut translated = Vec::new();
+    if alpha.is_empty() {
+        return translated;
+    }
+    let mut first = 0;
+    for (old, new) in from.entries.iter().zip(&to.entries) {
+        translated.extend(new.iter().map(|neuron| {
+            // A neuron that was decided has no slope to choose.
+            old.binary_search(neuron).map_or(0, |place| alpha.get(first + place).copied().unwrap_or(0))
+        }));
+        first += old.len();
+    }
+    translated
+}

@@ -1,0 +1,375 @@
+//! Lines that differ from lane to lane: the state of an optimisation, and the two kernels that use it.
+
+use crate::kernels::rows::{Block, LANES, add, lanes, lanes_mut};
+use crate::program::BackLines;
+use crate::scalar::Scalar;
+use crate::slack::SUM_BLOCK;
+use crate::sweep::OnwardLines;
+
+/// The lines of one activation in every lane of a block, and what their optimisation keeps.
+///
+/// *Entries* are the neurons that the block's node bounds leave undecided (every neuron whose lines are neither zero nor the
+/// identity). All other neurons are the same in every lane.
+#[derive(Debug, Clone)]
+pub struct LaneLines<T> {
+    /// Slopes of the lower lines, `[n_entries, width]`: the `α` of a `ReLU`.
+    pub low: Vec<T>,
+    /// Per entry, where its own upper lines start, or [`SHARED`].
+    own: Vec<u32>,
+    /// Upper slopes of entries that some lane has split, `[n_own, width]`.
+    up: Vec<T>,
+    /// Their intercepts.
+    up_at: Vec<T>,
+    /// Coefficients at the neurons' outputs, as the backward pass met them, `[n_entries, width]`.
+    pub kept: Vec<T>,
+    /// First and second moments of the gradients.
+    moments: [Vec<T>; 2],
+    /// The splits of all lanes, by entry.
+    pub splits: Vec<LaneSplit<T>>,
+    /// For every entry and lane, how much of the bound its relaxation costs at the minimiser, if asked for.
+    pub gaps: Vec<T>,
+    /// For a max-pool: whether each output's coefficient was negative, `[n_out, width]`.
+    pub is_negative: Vec<bool>,
+}
+
+/// A `ReLU` that a split has decided in one lane: `sign · z ≥ 0`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LaneSplit<T> {
+    /// Which lane.
+    pub lane: u32,
+    /// Which entry of the activation.
+    pub entry: u32,
+    /// 1 for the side `z ≥ 0`, −1 for `z ≤ 0`.
+    pub sign: T,
+    /// The multiplier, not negative.
+    pub beta: T,
+    /// The multiplier's natural unit: about how large coefficients are here.
+    scale: T,
+    moments: [T; 2],
+}
+
+/// An entry whose upper line is the same in every lane.
+const SHARED: u32 = u32::MAX;
+
+/// Adam's memory of the gradient and of its square.
+const DECAYS: [f64; 2] = [0.9, 0.999];
+
+/// What one optimisation step takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a, T> {
+    /// Step length of `α` in every lane, with Adam's corrections for its zero start; zero where a lane rests.
+    pub alpha_rates: &'a [T],
+    /// The same for `β`, in units of the coefficients.
+    pub beta_rates: &'a [T],
+    /// Largest `β`.
+    pub cap: T,
+    /// Whether the lower slopes are free (a `ReLU`).
+    pub is_relu: bool,
+    /// Whether to note the gaps.
+    pub wants_gaps: bool,
+}
+
+impl<T> Update<'_, T> {
+    /// Adam's correction of the step length at step `t` (from 1).
+    pub fn correction(t: usize) -> f64 {
+        (1.0 - DECAYS[1].powi(t as i32)).sqrt() / (1.0 - DECAYS[0].powi(t as i32))
+    }
+}
+
+impl<T: Scalar> LaneLines<T> {
+    /// No lines.
+    pub const fn new() -> Self {
+        Self {
+            low: Vec::new(),
+            own: Vec::new(),
+            up: Vec::new(),
+            up_at: Vec::new(),
+            kept: Vec::new(),
+            moments: [Vec::new(), Vec::new()],
+            splits: Vec::new(),
+            gaps: Vec::new(),
+            is_negative: Vec::new(),
+        }
+    }
+
+    /// Starts from lines that are the same in every lane: `lines` are the five arrays of `n`.
+    pub fn reset(&mut self, lines: &[T], entries: &[u32], width: usize) {
+        let size = entries.len() * width;
+        self.low.clear();
+        self.low.reserve(size);
+        for &j in entries {
+            self.low.resize(self.low.len() + width, lines[j as usize]);
+        }
+        self.own.clear();
+        self.own.resize(entries.len(), SHARED);
+        self.up.clear();
+        self.up_at.clear();
+        self.splits.clear();
+        self.gaps.clear();
+        let [first, second] = &mut self.moments;
+        for values in [&mut self.kept, first, second] {
+            values.clear();
+            values.resize(size, T::ZERO);
+        }
+    }
+
+    /// Decides an entry in one lane. Splits of one activation come in any order; [`Self::seal`] sorts them.
+    pub fn split(&mut self, lines: &[T], entries: &[u32], width: usize, lane: usize, entry: usize, sign: T, beta: T) {
+        if self.own[entry] == SHARED {
+            self.own[entry] = (self.up.len() / width) as u32;
+            let (j, n) = (entries[entry] as usize, lines.len() / 5);
+            self.up.resize(self.up.len() + width, lines[2 * n + j]);
+            self.up_at.resize(self.up_at.len() + width, lines[3 * n + j]);
+        }
+        let own = self.own[entry] as usize * width + lane;
+        let slope = if sign > T::ZERO { T::ONE } else { T::ZERO };
+        (self.up[own], self.up_at[own], self.low[entry * width + lane]) = (slope, T::ZERO, slope);
+        let (lane, entry) = (lane as u32, entry as u32);
+        self.splits.push(LaneSplit { lane, entry, sign, beta, scale: T::ZERO, moments: [T::ZERO; 2] });
+    }
+
+    /// Ends the setting of splits.
+    pub fn seal(&mut self) {
+        self.splits.sort_by_key(|split| (split.entry, split.lane));
+    }
+
+    /// Keeps some lanes only, closed up to the left in `new` lanes of width.
+    pub fn keep(&mut self, kept: &[usize], old: usize, new: usize) {
+        for values in [&mut self.low, &mut self.up, &mut self.up_at, &mut self.kept] {
+            narrow(values, kept, old, new);
+        }
+        self.moments.iter_mut().for_each(|values| narrow(values, kept, old, new));
+        self.splits.retain_mut(|split| {
+            let place = kept.iter().position(|&lane| lane == split.lane as usize);
+            split.lane = place.unwrap_or(0) as u32;
+            place.is_some()
+        });
+        narrow(&mut self.is_negative, kept, old, new);
+    }
+}
+
+/// Moves the columns `kept` of a matrix of `old` columns to the front, and makes it `new` columns wide.
+pub fn narrow<T: Copy>(values: &mut Vec<T>, kept: &[usize], old: usize, new: usize) {
+    let n = values.len() / old.max(1);
+    for row in 0..n {
+        for (place, &lane) in kept.iter().enumerate() {
+            // Never ahead of what is still to be read.
+            values[row * new + place] = values[row * old + lane];
+        }
+        for place in kept.len()..new {
+            values[row * new + place] = values[row * old + kept.last().copied().unwrap_or(0)];
+        }
+    }
+    values.truncate(n * new);
+}
+
+/// Replaces an activation's outputs by each lane's lines, keeps the coefficients for the gradient, and adds the splits' multipliers.
+///
+/// As `back_lines`, with `α` and upper lines by lane; then `A_j −= s_j β_j` and `slack += 2u (|A_j| + β_j) max(|l_j|, |u_j|)` for
+/// every split, `bounds` being those of the activation's operand.
+#[inline(always)]
+pub fn back_lanes<T: Scalar, const FMA: bool>(
+    params: &BackLines,
+    state: &[T],
+    entries: &[u32],
+    (bounds, two_units): (&[T], T),
+    own_lines: &mut LaneLines<T>,
+    block: &mut Block<T>,
+) {
+    let (n, width) = (params.n as usize, block.width);
+    let lines = &state[params.lines as usize..][..5 * n];
+    let slot = &mut block.slots[params.slot as usize][..n * width];
+    let live = &mut block.live[params.slot as usize];
+    live.retain(|&j| {
+        let j = j as usize;
+        (0..4).any(|line| lines[line * n + j] != T::ZERO)
+    });
+    // Entries that are live, or must become so because a multiplier starts there.
+    block.scratch.clear();
+    let mut added = false;
+    let (mut at_live, mut at_split) = (0, 0);
+    for (e, &j) in entries.iter().enumerate() {
+        while live.get(at_live).is_some_and(|&k| k < j) {
+            at_live += 1;
+        }
+        let first = at_split;
+        while own_lines.splits.get(at_split).is_some_and(|split| split.entry as usize == e) {
+            at_split += 1;
+        }
+        if live.get(at_live) == Some(&j) {
+            block.scratch.push(e as u32);
+        } else if own_lines.splits[first..at_split].iter().any(|split| split.beta > T::ZERO) {
+            slot[j as usize * width..][..width].fill(T::ZERO);
+            block.scratch.push(e as u32);
+            live.push(j);
+            added = true;
+            // Only the sorted part is searched; `j` is past it.
+        }
+    }
+    if added {
+        live.sort_unstable();
+    }
+    for vector in (0..width).step_by(LANES) {
+        let mut totals = [[T::ZERO; LANES]; 2];
+        for chunk in block.scratch.chunks(SUM_BLOCK) {
+            let mut sums = [[T::ZERO; LANES]; 2];
+            for &e in chunk {
+                let e = e as usize;
+                let j = entries[e] as usize;
+                let (low_at, error) = (lines[n + j], lines[4 * n + j]);
+                let a = lanes_mut(slot, j * width + vector);
+                *lanes_mut(&mut own_lines.kept, e * width + vector) = *a;
+                let low = lanes(&own_lines.low, e * width + vector);
+                let own = own_lines.own[e];
+                if own == SHARED {
+                    let (up, up_at) = (lines[2 * n + j], lines[3 * n + j]);
+                    for r in 0..LANES {
+                        let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
+                        sums[0][r] = positive.mul_add_if::<FMA>(low_at, negative.mul_add_if::<FMA>(up_at, sums[0][r]));
+                        sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                        a[r] = positive * low[r] + negative * up;
+                    }
+                } else {
+                    let up = lanes(&own_lines.up, own as usize * width + vector);
+                    let up_at = lanes(&own_lines.up_at, own as usize * width + vector);
+                    for r in 0..LANES {
+                        let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
+                        sums[0][r] =
+                            positive.mul_add_if::<FMA>(low_at, negative.mul_add_if::<FMA>(up_at[r], sums[0][r]));
+                        sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                        a[r] = positive * low[r] + negative * up[r];
+                    }
+                }
+            }
+            add(&mut totals, &sums);
+        }
+        let kept = (lanes_mut(&mut block.bias, vector), lanes_mut(&mut block.slack, vector));
+        for r in 0..LANES {
+            kept.0[r] += totals[0][r];
+            kept.1[r] += totals[1][r];
+        }
+    }
+    for split in own_lines.splits.iter().filter(|split| split.beta > T::ZERO) {
+        let (lane, j) = (split.lane as usize, entries[split.entry as usize] as usize);
+        let high = bounds[j].magnitude().larger(bounds[n + j].magnitude());
+        let a = &mut slot[j * width + lane];
+        block.slack[lane] += two_units * (a.magnitude() + split.beta) * high;
+        *a = *a - split.sign * split.beta;
+    }
+}
+
+/// Runs the values of an activation through the lines that the backward pass chose, and moves `α` and `β` up the gradient.
+///
+/// `values` holds one minimiser's values per lane; `alive` are the neurons whose output is not constant zero. A heuristic:
+/// rounding does not matter here, since every `α` in `[0, 1]` and every `β ≥ 0` gives a sound bound.
+#[inline(always)]
+pub fn onward_lines<T: Scalar, const FMA: bool>(
+    params: &OnwardLines,
+    lines: &[T],
+    (entries, alive): (&[u32], &[u32]),
+    own_lines: &mut LaneLines<T>,
+    update: &Update<T>,
+    values: &mut Block<T>,
+) {
+    let (n, width) = (params.n as usize, values.width);
+    let (from, to) = (params.from as usize, params.to as usize);
+    if from != to {
+        let source = std::mem::take(&mut values.slots[from]);
+        for &j in alive {
+            let at = j as usize * width;
+            values.slots[to][at..at + width].copy_from_slice(&source[at..at + width]);
+        }
+        values.slots[from] = source;
+    }
+    let slot = &mut values.slots[to][..n * width];
+    update_splits(own_lines, entries, slot, width, update);
+    if update.wants_gaps {
+        own_lines.gaps.resize(entries.len() * width, T::ZERO);
+    }
+    let decays = DECAYS.map(T::of);
+    let rests = DECAYS.map(|decay| T::of(1.0 - decay));
+    let tiny = T::LEAST_SLOPE;
+    let LaneLines { low: lows, own: owns, up: ups, up_at: ups_at, kept, moments: [first, second], gaps, .. } = own_lines;
+    for (e, &j) in entries.iter().enumerate() {
+        let j = j as usize;
+        let low_at = lines[n + j];
+        for vector in (0..width).step_by(LANES) {
+            let at = e * width + vector;
+            let z = lanes_mut(slot, j * width + vector);
+            let a = lanes(kept, at);
+            let low = lanes_mut(lows, at);
+            let (mut up, mut up_at) = ([lines[2 * n + j]; LANES], [lines[3 * n + j]; LANES]);
+            if owns[e] != SHARED {
+                up = *lanes(ups, owns[e] as usize * width + vector);
+                up_at = *lanes(ups_at, owns[e] as usize * width + vector);
+            }
+            let mut h = [T::ZERO; LANES];
+            for r in 0..LANES {
+                let (slope, at) = if a[r] >= T::ZERO { (low[r], low_at) } else { (up[r], up_at[r]) };
+                h[r] = slope.mul_add_if::<FMA>(z[r], at);
+            }
+            if update.wants_gaps {
+                let gap = lanes_mut(gaps, at);
+                for r in 0..LANES {
+                    gap[r] = a[r].magnitude() * (h[r] - z[r].larger(T::ZERO)).magnitude();
+                }
+            }
+            if update.is_relu {
+                let (m, v) = (lanes_mut(first, at), lanes_mut(second, at));
+                let rate = lanes(update.alpha_rates, vector);
+                for r in 0..LANES {
+                    let gradient = a[r].larger(T::ZERO) * z[r];
+                    m[r] = decays[0] * m[r] + rests[0] * gradient;
+                    v[r] = decays[1] * v[r] + rests[1] * gradient * gradient;
+                    let moved = low[r] + rate[r] * m[r] / (v[r].root() + tiny);
+                    let moved = moved.larger(T::ZERO).smaller(T::ONE);
+                    let moved = if moved < T::LEAST_SLOPE { T::ZERO } else { moved };
+                    low[r] = if rate[r] > T::ZERO { moved } else { low[r] };
+                }
+            }
+            *z = h;
+        }
+    }
+    // What a split has decided stays decided.
+    for split in &own_lines.splits {
+        let slope = if split.sign > T::ZERO { T::ONE } else { T::ZERO };
+        own_lines.low[split.entry as usize * width + split.lane as usize] = slope;
+    }
+    values.live[to].clear();
+    values.live[to].extend_from_slice(alive);
+}
+
+/// Moves the multipliers of the splits; reads the values before the lines replace them.
+#[inline(always)]
+fn update_splits<T: Scalar>(
+    own_lines: &mut LaneLines<T>,
+    entries: &[u32],
+    slot: &[T],
+    width: usize,
+    update: &Update<T>,
+) {
+    if own_lines.splits.is_empty() {
+        return;
+    }
+    let n_entries = T::of(entries.len().max(1) as f64);
+    for split in &mut own_lines.splits {
+        let lane = split.lane as usize;
+        let rate = update.beta_rates[lane];
+        let is_resting = !(rate > T::ZERO);
+        if is_resting {
+            continue;
+        }
+        if split.scale == T::ZERO {
+            let mean = (0..entries.len())
+                .fold(T::ZERO, |sum, e| sum + own_lines.kept[e * width + lane].magnitude())
+                / n_entries;
+            split.scale = mean.larger(own_lines.kept[split.entry as usize * width + lane].magnitude());
+        }
+        let gradient = -(split.sign * slot[entries[split.entry as usize] as usize * width + lane]);
+        let [m, v] = &mut split.moments;
+        *m = T::of(DECAYS[0]) * *m + T::of(1.0 - DECAYS[0]) * gradient;
+        *v = T::of(DECAYS[1]) * *v + T::of(1.0 - DECAYS[1]) * gradient * gradient;
+        let moved = split.beta + rate * split.scale * *m / (v.root() + T::LEAST_SLOPE);
+        split.beta = moved.larger(T::ZERO).smaller(update.cap);
+    }
+}

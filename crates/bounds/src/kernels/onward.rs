@@ -1,0 +1,239 @@
+//! The linear steps of a relaxed forward pass: one point per lane, pushed through the network. Nothing here is part of a bound, so
+//! that rounding is of no concern.
+
+use crate::kernels::back_affine::{Tap, back_step, put_slots, take_slots};
+use crate::kernels::back_max_pool::DOMINATES;
+use crate::kernels::rows::{Block, LANES, lanes, lanes_mut};
+use crate::program::ConvShape;
+use crate::scalar::Scalar;
+use crate::sweep::{OnwardAffine, OnwardMaxPool, OnwardMerge};
+
+/// Writes the minimiser of each lane: the lower end of an input where its coefficient is not negative, else the upper end.
+#[inline(always)]
+pub fn minimiser<T: Scalar>(state: &[T], n: usize, from: (&[T], &[u32]), values: &mut Block<T>) {
+    let width = values.width;
+    let slot = &mut values.slots[0];
+    let (lower, upper) = (&state[..n], &state[n..2 * n]);
+    let mut live = from.1.iter().copied().peekable();
+    for i in 0..n {
+        let (l, u) = (lower[i], upper[i]);
+        let target = &mut slot[i * width..][..width];
+        if live.next_if_eq(&(i as u32)).is_some() {
+            let a = &from.0[i * width..][..width];
+            target.iter_mut().zip(a).for_each(|(x, &a)| *x = if a >= T::ZERO { l } else { u });
+        } else {
+            target.fill(l);
+        }
+    }
+    values.live[0].clear();
+    values.live[0].extend(0..n as u32);
+}
+
+/// `z = W h + b` through a full matrix, for the outputs in `wanted`.
+#[inline(always)]
+pub fn onward_dense<T: Scalar, const FMA: bool>(
+    params: &OnwardAffine,
+    constants: &[T],
+    wanted: &[u32],
+    values: &mut Block<T>,
+) {
+    let n_out = params.n_out;
+    let weight = &constants[params.weight as usize..][..(n_out * params.n_in) as usize];
+    let bias = &constants[params.bias as usize..][..n_out as usize];
+    let width = values.width;
+    let mut slots = take_slots(values, params.from, params.to);
+    let (from, live, to) = &mut slots;
+    back_step::<T, FMA, u32>((from, to), width, weight, live, |&i| (i, i * n_out), (wanted, wanted));
+    finish(bias, wanted, !live.is_empty(), width, to);
+    put_slots(values, (params.from, params.to), slots);
+    values.live[params.to as usize].clear();
+    values.live[params.to as usize].extend_from_slice(wanted);
+}
+
+/// Adds the biases, or writes them where nothing was summed.
+#[inline(always)]
+fn finish<T: Scalar>(bias: &[T], neurons: &[u32], has_sums: bool, width: usize, to: &mut [T]) {
+    for &k in neurons {
+        let b = bias[k as usize];
+        let target = &mut to[k as usize * width..][..width];
+        if has_sums {
+            target.iter_mut().for_each(|z| *z += b);
+        } else {
+            target.fill(b);
+        }
+    }
+}
+
+/// `z = W h + b` through a convolution: each output pixel sums over its window.
+#[inline(always)]
+pub fn onward_conv<T: Scalar, const FMA: bool>(
+    params: &OnwardAffine,
+    shape: &ConvShape,
+    constants: &[T],
+    wanted: &[u32],
+    values: &mut Block<T>,
+) {
+    let area = shape.kernel_height * shape.kernel_width;
+    let (in_group, out_group) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
+    let weight = &constants[params.weight as usize..][..(in_group * area * shape.out_channels) as usize];
+    let bias = &constants[params.bias as usize..][..params.n_out as usize];
+    let (in_plane, out_plane) = (shape.in_height * shape.in_width, shape.out_height * shape.out_width);
+    let width = values.width;
+    let mut marks = std::mem::take(&mut values.scratch);
+    let mut slots = take_slots(values, params.from, params.to);
+    let (from, live, to) = &mut slots;
+    marks.clear();
+    marks.resize((params.n_in + params.n_out) as usize, 0);
+    live.iter().for_each(|&i| marks[i as usize] = 1);
+    wanted.iter().for_each(|&k| marks[(params.n_in + k) as usize] = 1);
+    let mut taps: Vec<Tap> = Vec::new();
+    let (mut neurons, mut offsets): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+    for group in 0..shape.groups {
+        for pixel in 0..out_plane {
+            neurons.clear();
+            offsets.clear();
+            for o in group * out_group..(group + 1) * out_group {
+                let neuron = o * out_plane + pixel;
+                if marks[(params.n_in + neuron) as usize] != 0 {
+                    neurons.push(neuron);
+                    offsets.push(o);
+                }
+            }
+            if neurons.is_empty() {
+                continue;
+            }
+            taps.clear();
+            let (out_y, out_x) = (pixel / shape.out_width, pixel % shape.out_width);
+            for ky in 0..shape.kernel_height {
+                let y = (out_y * shape.stride_y + ky * shape.dilation_y).wrapping_sub(shape.pad_y);
+                if y >= shape.in_height {
+                    continue;
+                }
+                for kx in 0..shape.kernel_width {
+                    let x = (out_x * shape.stride_x + kx * shape.dilation_x).wrapping_sub(shape.pad_x);
+                    if x >= shape.in_width {
+                        continue;
+                    }
+                    for c in 0..in_group {
+                        let i = (group * in_group + c) * in_plane + y * shape.in_width + x;
+                        if marks[i as usize] != 0 {
+                            let tap = c * area + ky * shape.kernel_width + kx;
+                            taps.push((i, tap * shape.out_channels));
+                        }
+                    }
+                }
+            }
+            back_step::<T, FMA, Tap>((from, to), width, weight, &taps, |&tap| tap, (&offsets, &neurons));
+            finish(bias, &neurons, !taps.is_empty(), width, to);
+        }
+    }
+    put_slots(values, (params.from, params.to), slots);
+    values.scratch = marks;
+    values.live[params.to as usize].clear();
+    values.live[params.to as usize].extend_from_slice(wanted);
+}
+
+/// `z = W h + b` through a sparse matrix, by the entries of row `k`.
+#[inline(always)]
+pub fn onward_sparse<T: Scalar, const FMA: bool>(
+    params: &OnwardAffine,
+    constants: &[T],
+    tables: &[u32],
+    wanted: &[u32],
+    values: &mut Block<T>,
+) {
+    let offsets = &tables[params.rows as usize..][..=params.n_out as usize];
+    let columns = &tables[params.rows as usize + 1 + params.n_out as usize..];
+    let weight = &constants[params.weight as usize..];
+    let width = values.width;
+    let mut marks = std::mem::take(&mut values.scratch);
+    let mut slots = take_slots(values, params.from, params.to);
+    let (from, live, to) = &mut slots;
+    marks.clear();
+    marks.resize(params.n_in as usize, 0);
+    live.iter().for_each(|&i| marks[i as usize] = 1);
+    for &k in wanted {
+        let entries = offsets[k as usize] as usize..offsets[k as usize + 1] as usize;
+        for vector in (0..width).step_by(LANES) {
+            let mut sum = [constants[params.bias as usize + k as usize]; LANES];
+            for e in entries.clone() {
+                let i = columns[e] as usize;
+                if marks[i] != 0 {
+                    let h = lanes(from, i * width + vector);
+                    for r in 0..LANES {
+                        sum[r] = h[r].mul_add_if::<FMA>(weight[e], sum[r]);
+                    }
+                }
+            }
+            *lanes_mut(to, k as usize * width + vector) = sum;
+        }
+    }
+    put_slots(values, (params.from, params.to), slots);
+    values.scratch = marks;
+    values.live[params.to as usize].clear();
+    values.live[params.to as usize].extend_from_slice(wanted);
+}
+
+/// Copies a value matrix, or adds it.
+#[inline(always)]
+pub fn onward_merge<T: Scalar>(params: &OnwardMerge, values: &mut Block<T>) {
+    let (width, n) = (values.width, params.n as usize);
+    let mut slots = take_slots(values, params.from, params.to);
+    let (from, live, to) = &mut slots;
+    if params.adds == 0 {
+        // Neurons that are not live are constant zero.
+        to[..n * width].fill(T::ZERO);
+    }
+    for &j in live.iter() {
+        let range = j as usize * width..(j as usize + 1) * width;
+        to[range.clone()].iter_mut().zip(&from[range]).for_each(|(sum, &value)| *sum += value);
+    }
+    put_slots(values, (params.from, params.to), slots);
+    values.live[params.to as usize].clear();
+    values.live[params.to as usize].extend(0..params.n);
+}
+
+/// Through maxima: the chosen input, or the constant upper bound where the backward pass took that.
+#[inline(always)]
+pub fn onward_max_pool<T: Scalar>(
+    params: &OnwardMaxPool,
+    state: &[T],
+    marks: &[u32],
+    is_negative: &[bool],
+    values: &mut Block<T>,
+) {
+    let (n_out, width) = (params.n_out as usize, values.width);
+    let upper = &state[params.bounds as usize + n_out..][..n_out];
+    let choices = &marks[params.choice as usize..][..n_out];
+    let mut slots = take_slots(values, params.from, params.to);
+    let (from, live, to) = &mut slots;
+    for o in 0..n_out {
+        let (choice, dominates) = (choices[o] & !DOMINATES, choices[o] & DOMINATES != 0);
+        let is_live = live.binary_search(&choice).is_ok();
+        for r in 0..width {
+            let takes_constant = !dominates && is_negative.get(o * width + r).copied().unwrap_or(false);
+            to[o * width + r] = if takes_constant {
+                upper[o]
+            } else if is_live {
+                from[choice as usize * width + r]
+            } else {
+                T::ZERO
+            };
+        }
+    }
+    put_slots(values, (params.from, params.to), slots);
+    values.live[params.to as usize].clear();
+    values.live[params.to as usize].extend(0..params.n_out);
+}
+
+/// Notes the signs of a max-pool's coefficients before its backward step, for [`onward_max_pool`].
+#[inline(always)]
+pub fn note_signs<T: Scalar>(slot: &[T], live: &[u32], n_out: usize, width: usize, is_negative: &mut Vec<bool>) {
+    is_negative.clear();
+    is_negative.resize(n_out * width, false);
+    for &o in live {
+        let at = o as usize * width;
+        is_negative[at..at + width].iter_mut().zip(&slot[at..at + width]).for_each(|(sign, &a)| *sign = a < T::ZERO);
+    }
+}
+

@@ -1,0 +1,339 @@
+use std::sync::Arc;
+
+use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, Split};
+
+use crate::error::Error;
+use crate::search::branch_and_bound::End;
+use crate::search::falsify::Falsifier;
+use crate::search::frontier::{Footprint, Frontier, Subdomain};
+use crate::search::limits::Clock;
+use crate::search::objective::Objective;
+use crate::search::observer::{Observer, Progress};
+use crate::search::verdict::StopReason;
+
+/// Decides `ReLU`s until every piece excludes its disjunct (β-CROWN).
+///
+/// Each disjunct is a tree of its own: pieces of a tree hold different sets of `ReLU`s on one side of zero, and the two children of
+/// a piece cover it exactly. Bounds of intermediate neurons are those of the root; the multipliers of the splits and the
+/// slopes of the relaxation are optimised for every piece.
+#[derive(Debug)]
+pub struct ReluSearch<'a> {
+    objective: &'a Objective,
+    engine: &'a BoundEngine,
+    falsifier: &'a Falsifier<'a>,
+    base: Arc<Base>,
+    frontier: Frontier<Piece>,
+    n_trees: usize,
+    n_stuck: u64,
+    decided: f64,
+    subdomains: u64,
+    rebounded: u64,
+    least_decided: f64,
+}
+
+/// A piece and what bounded it.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// Which of the objective's disjuncts it must exclude.
+    disjunct: usize,
+    splits: Vec<Split>,
+    /// Per row of the disjunct.
+    duals: Vec<Dual>,
+    /// The row that came nearest to excluding the disjunct.
+    nearest: usize,
+    /// The `ReLU`s whose relaxation costs most, most first.
+    candidates: Vec<Split>,
+}
+
+/// The multipliers that bound one row.
+#[derive(Debug, Clone, Default)]
+struct Dual {
+    alpha: Box<[u8]>,
+    beta: Box<[f32]>,
+}
+
+/// Multiply-adds in one round, about.
+const ROUND_MACS: u64 = 20_000_000_000;
+/// Most lanes of one round, and as many as one round should fill.
+const MOST_LANES: usize = 1024;
+/// Candidates that are looked ahead at.
+const CANDIDATES: usize = 8;
+/// Steps of the optimisation of a piece, and of the root's.
+const STEPS: usize = 20;
+const ROOT_STEPS: usize = 60;
+/// Steps where nothing is left to split.
+const LEAF_STEPS: usize = 400;
+
+impl Footprint for Piece {
+    fn bytes(&self) -> usize {
+        let duals: usize = self.duals.iter().map(|dual| dual.alpha.len() + 4 * dual.beta.len() + 32).sum();
+        duals + (self.splits.len() + self.candidates.len()) * size_of::<Split>()
+    }
+}
+
+impl<'a> ReluSearch<'a> {
+    /// Starts with one tree for every disjunct, all of them open.
+    ///
+    /// # Errors
+    /// As [`BoundEngine::ascend`].
+    pub fn new(
+        objective: &'a Objective,
+        engine: &'a BoundEngine,
+        falsifier: &'a Falsifier<'a>,
+        base: Arc<Base>,
+    ) -> Result<Self, Error> {
+        let n_trees = objective.disjuncts.len();
+        let mut search = Self {
+            objective,
+            engine,
+            falsifier,
+            base,
+            frontier: Frontier::new(),
+            n_trees,
+            n_stuck: 0,
+            decided: 0.0,
+            subdomains: 0,
+            rebounded: 0,
+            least_decided: f64::INFINITY,
+        };
+        let roots: Vec<(Piece, f64, u32)> = (0..n_trees)
+            .map(|disjunct| {
+                let n_rows = search.objective.disjuncts[disjunct].1.len();
+                let piece =
+                    Piece {
+                    disjunct,
+                    splits: Vec::new(),
+                    duals: vec![Dual::default(); n_rows],
+                    nearest: 0,
+                    candidates: Vec::new(),
+                };
+                (piece, f64::NEG_INFINITY, 0)
+            })
+            .collect();
+        search.bound(roots, ROOT_STEPS)?;
+        Ok(search)
+    }
+
+    /// Pieces bounded, in f32 and again in f64.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.subdomains, self.rebounded)
+    }
+
+    /// The smallest lower bound over all pieces, if any was bounded.
+    pub fn lower_bound(&self) -> Option<f64> {
+        let least = self.frontier.worst().unwrap_or(f64::INFINITY).min(self.least_decided);
+        least.is_finite().then_some(least)
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// When the bounds fail.
+    pub fn run(&mut self, clock: &Clock, observer: &mut dyn Observer) -> Result<End, Error> {
+        loop {
+            observer.round(Progress {
+                time_s: clock.elapsed().as_secs_f64(),
+                subdomains: self.subdomains,
+                open: self.frontier.len() as u64,
+                decided: (self.decided / self.n_trees as f64).min(1.0),
+                lower_bound: self.lower_bound().unwrap_or(f64::NEG_INFINITY),
+            });
+            if self.frontier.is_empty() {
+                return Ok(if self.n_stuck == 0 { End::Verified } else { End::Stopped(StopReason::Precision) });
+            }
+            if let Some(reason) = clock.stop(self.subdomains, self.frontier.memory_bytes()) {
+                return Ok(End::Stopped(reason));
+            }
+            let n_lanes = self.round_lanes();
+            let pieces = self.frontier.pop(n_lanes / 2);
+            let children = self.split(pieces, n_lanes)?;
+            let points = self.bound(children, STEPS)?;
+            if let Some(found) = self.falsifier.attack_points(&points, 4, clock)? {
+                return Ok(End::Falsified(Box::new(found)));
+            }
+        }
+    }
+
+    /// Lanes that one round should have.
+    fn round_lanes(&self) -> usize {
+        let cost = self.engine.macs().max(1) * 2 * STEPS as u64;
+        ((ROUND_MACS / cost) as usize).clamp(32, MOST_LANES)
+    }
+
+    /// Replaces pieces by children that decide more `ReLU`s: so many levels at once that about `n_lanes` are filled.
+    fn split(
+        &mut self,
+        pieces: Vec<Subdomain<Piece>>,
+        n_lanes: usize,
+    ) -> Result<Vec<(Piece, f64, u32)>, Error> {
+        let ranked = self.look_ahead(&pieces)?;
+        let levels = ((n_lanes / pieces.len().max(1)).max(2).ilog2() as usize).clamp(1, 5);
+        let mut children = Vec::new();
+        for (piece, ranked) in pieces.into_iter().zip(ranked) {
+            let chosen = &ranked[..ranked.len().min(levels)];
+            if chosen.is_empty() {
+                self.finish_leaf(piece)?;
+                continue;
+            }
+            for sides in 0..1_usize << chosen.len() {
+                let mut child = piece.piece.clone();
+                for (level, split) in chosen.iter().enumerate() {
+                    child.splits.push(Split { is_active: sides >> level & 1 == 0, ..*split });
+                }
+                let n_splits = child.splits.len();
+                for dual in &mut child.duals {
+                    let mut beta = std::mem::take(&mut dual.beta).into_vec();
+                    beta.resize(n_splits, 0.0);
+                    dual.beta = beta.into();
+                }
+                children.push((child, piece.score, piece.depth + chosen.len() as u32));
+            }
+        }
+        Ok(children)
+    }
+
+    /// Orders each piece's candidates by what deciding them gains at once, without optimising (filtered smart branching).
+    fn look_ahead(&self, pieces: &[Subdomain<Piece>]) -> Result<Vec<Vec<Split>>, Error> {
+        let mut splits: Vec<Vec<(Split, f32)>> = Vec::new();
+        let mut of_piece = Vec::new();
+        for (p, Subdomain { piece, .. }) in pieces.iter().enumerate() {
+            let row = piece.nearest;
+            for candidate in &piece.candidates {
+                for is_active in [true, false] {
+                    let beta = &piece.duals[row].beta;
+                    let mut with: Vec<(Split, f32)> = piece.splits.iter().copied().zip(beta.iter().copied()).collect();
+                    with.push((Split { is_active, ..*candidate }, 0.0));
+                    splits.push(with);
+                    of_piece.push(p);
+                }
+            }
+        }
+        let lanes: Vec<Lane> = splits
+            .iter()
+            .zip(&of_piece)
+            .map(|(splits, &p)| {
+                let piece = &pieces[p].piece;
+                let output = (self.objective.disjuncts[piece.disjunct].1.start + piece.nearest) as u32;
+                Lane { output, is_upper: false, splits, alpha: &piece.duals[piece.nearest].alpha }
+            })
+            .collect();
+        let ascent = Ascent { steps: 0, ..Ascent::default() };
+        let ended = self.engine.ascend(&self.base, &lanes, &ascent, Keep::default())?;
+        let mut place = 0;
+        Ok(pieces
+            .iter()
+            .map(|Subdomain { piece, score, .. }| {
+                let gain = |end: &Ended<f32>| (f64::from(end.bound).min(0.0) - score).max(0.0);
+                let mut ranked: Vec<(f64, Split)> = Vec::new();
+                for candidate in &piece.candidates {
+                    let (first, second) = (gain(&ended[place]), gain(&ended[place + 1]));
+                    place += 2;
+                    let score = first.min(second) + 0.1 * first.max(second);
+                    ranked.push((score, *candidate));
+                }
+                // Ties stay in the order of the gaps.
+                ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+                ranked.into_iter().map(|(_, split)| split).collect()
+            })
+            .collect())
+    }
+
+    /// Bounds pieces and queues those that stay open; returns the minimisers of the worst of them with their disjuncts.
+    fn bound(&mut self, pieces: Vec<(Piece, f64, u32)>, steps: usize) -> Result<Vec<(Box<[f32]>, usize)>, Error> {
+        let splits: Vec<Vec<(Split, f32)>> = pieces
+            .iter()
+            .flat_map(|(piece, ..)| {
+                let with = |dual: &Dual| piece.splits.iter().copied().zip(dual.beta.iter().copied()).collect();
+                piece.duals.iter().map(with).collect::<Vec<_>>()
+            })
+            .collect();
+        let mut lanes = Vec::with_capacity(splits.len());
+        for (piece, ..) in &pieces {
+            for (row, dual) in self.objective.disjuncts[piece.disjunct].1.clone().zip(&piece.duals) {
+                let output = row as u32;
+                lanes.push(Lane { output, is_upper: false, splits: &splits[lanes.len()], alpha: &dual.alpha });
+            }
+        }
+        let ascent = Ascent { steps, ..Ascent::default() };
+        let keep = Keep { duals: true, gaps: CANDIDATES, minimiser: true };
+        let ended = self.engine.ascend(&self.base, &lanes, &ascent, keep)?;
+        self.subdomains += pieces.len() as u64;
+        let doubtful: Vec<usize> =
+            (0..lanes.len()).filter(|&lane| ended[lane].bound <= 0.0 && ended[lane].bound + ended[lane].slack > 0.0).collect();
+        let mut precise = vec![f64::NEG_INFINITY; lanes.len()];
+        if !doubtful.is_empty() {
+            let warm: Vec<Vec<(Split, f32)>> = doubtful
+                .iter()
+                .map(|&lane| lanes[lane].splits.iter().map(|(split, _)| *split).zip(ended[lane].beta.iter().copied()).collect())
+                .collect();
+            let again: Vec<Lane> = doubtful
+                .iter()
+                .zip(&warm)
+                .map(|(&lane, splits)| Lane { splits, alpha: &ended[lane].alpha, ..lanes[lane] })
+                .collect();
+            let ascent = Ascent { steps: 4, alpha_rate: 0.02, beta_rate: 0.02, ..Ascent::default() };
+            for (&lane, end) in doubtful.iter().zip(self.engine.ascend_precisely(&self.base, &again, &ascent)?) {
+                precise[lane] = end.bound;
+            }
+            self.rebounded += doubtful.len() as u64;
+        }
+        drop(lanes);
+        let mut ended = ended.into_iter();
+        let mut place = 0;
+        let mut open = Vec::new();
+        for (mut piece, parent, depth) in pieces {
+            let n_rows = piece.duals.len();
+            let mut best = parent;
+            let mut found: Vec<Ended<f32>> = ended.by_ref().take(n_rows).collect();
+            for (row, end) in found.iter_mut().enumerate() {
+                let bound = f64::from(end.bound).max(precise[place + row]);
+                if bound > best {
+                    best = bound;
+                }
+            }
+            place += n_rows;
+            if best > 0.0 {
+                self.decided += 0.5_f64.powi(depth as i32);
+                self.least_decided = self.least_decided.min(best);
+                continue;
+            }
+            // The row that came nearest says where to split.
+            let nearest = (0..n_rows).max_by(|&a, &b| found[a].bound.total_cmp(&found[b].bound));
+            if let Some(nearest) = nearest {
+                piece.nearest = nearest;
+                piece.candidates = found[nearest].gaps.iter().map(|(split, _)| *split).collect();
+                open.push((std::mem::take(&mut found[nearest].minimiser), piece.disjunct, best));
+            }
+            for (dual, end) in piece.duals.iter_mut().zip(found) {
+                *dual = Dual { alpha: end.alpha, beta: end.beta };
+            }
+            self.frontier.push(piece, best, depth);
+        }
+        open.sort_by(|a, b| a.2.total_cmp(&b.2));
+        open.truncate(16);
+        Ok(open.into_iter().map(|(point, disjunct, _)| (point, disjunct)).collect())
+    }
+
+    /// A piece with nothing left to split is a linear program: optimised to the end, it is decided or it is not.
+    fn finish_leaf(&mut self, piece: Subdomain<Piece>) -> Result<(), Error> {
+        let Subdomain { piece, score, depth, .. } = piece;
+        let rows = self.objective.disjuncts[piece.disjunct].1.clone();
+        let splits: Vec<Vec<(Split, f32)>> =
+            piece.duals.iter().map(|dual| piece.splits.iter().copied().zip(dual.beta.iter().copied()).collect()).collect();
+        let lanes: Vec<Lane> = rows
+            .zip(piece.duals.iter().zip(&splits))
+            .map(|(row, (dual, splits))| Lane { output: row as u32, is_upper: false, splits, alpha: &dual.alpha })
+            .collect();
+        let ascent = Ascent { steps: LEAF_STEPS, decay: 0.985, ..Ascent::default() };
+        let ended = self.engine.ascend_precisely(&self.base, &lanes, &ascent)?;
+        self.rebounded += 1;
+        let best = ended.iter().map(|end| end.bound).fold(score, f64::max);
+        if best > 0.0 {
+            self.decided += 0.5_f64.powi(depth as i32);
+        } else {
+            self.n_stuck += 1;
+        }
+        self.least_decided = self.least_decided.min(best);
+        Ok(())
+    }
+}
