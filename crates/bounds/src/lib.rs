@@ -11,6 +11,7 @@ mod magnitude;
 pub mod program;
 mod record;
 mod scalar;
+mod simd;
 mod slack;
 pub mod sweep;
 

@@ -1,5 +1,7 @@
 use bytemuck::Pod;
 
+use crate::simd::{Vector, level};
+
 /// A float that an executor computes in.
 pub trait Scalar:
     Pod
@@ -14,6 +16,12 @@ pub trait Scalar:
     + std::ops::Neg<Output = Self>
     + std::ops::AddAssign
 {
+    /// Sixteen of them under AVX2.
+    type Avx2: Vector<Self>;
+    /// Sixteen of them under AVX-512.
+    type Avx512: Vector<Self>;
+    /// AVX-512 registers that sixteen take.
+    const REGISTERS: usize;
     /// Zero.
     const ZERO: Self;
     /// One.
@@ -26,8 +34,8 @@ pub trait Scalar:
     fn of(value: f64) -> Self;
     /// The same value.
     fn to_f64(self) -> f64;
-    /// `self * a + b`, fused where `FMA` says that the processor does so.
-    fn mul_add_if<const FMA: bool>(self, a: Self, b: Self) -> Self;
+    /// `self * a + b`, fused where the instruction set (see [`level`]) does so.
+    fn mul_add_if<const LEVEL: u8>(self, a: Self, b: Self) -> Self;
     /// Magnitude.
     fn magnitude(self) -> Self;
     /// Square root.
@@ -45,8 +53,11 @@ pub trait Scalar:
 }
 
 macro_rules! scalar {
-    ($float:ty, $least:expr, $unit:expr) => {
+    ($float:ty, $least:expr, $unit:expr, $avx2:ty, $avx512:ty, $registers:expr) => {
         impl Scalar for $float {
+            type Avx2 = $avx2;
+            type Avx512 = $avx512;
+            const REGISTERS: usize = $registers;
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const LEAST_SLOPE: Self = $least;
@@ -60,8 +71,8 @@ macro_rules! scalar {
                 f64::from(self)
             }
             #[inline(always)]
-            fn mul_add_if<const FMA: bool>(self, a: Self, b: Self) -> Self {
-                if FMA { self.mul_add(a, b) } else { self * a + b }
+            fn mul_add_if<const LEVEL: u8>(self, a: Self, b: Self) -> Self {
+                if LEVEL >= level::FUSED { self.mul_add(a, b) } else { self * a + b }
             }
             #[inline(always)]
             fn magnitude(self) -> Self {
@@ -94,6 +105,18 @@ macro_rules! scalar {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
+mod vectors {
+    pub use crate::simd::{Avx2F32, Avx2F64, Avx512F32, Avx512F64};
+}
+#[cfg(not(target_arch = "x86_64"))]
+mod vectors {
+    use crate::simd::{Plain, level};
+    pub type Avx2F32 = Plain<f32, { level::FUSED }>;
+    pub type Avx2F64 = Plain<f64, { level::FUSED }>;
+    pub type Avx512F32 = Avx2F32;
+    pub type Avx512F64 = Avx2F64;
+}
 // 2⁻¹⁰⁰, and the units of f32 and f64.
-scalar!(f32, 7.888_609e-31, 5.960_464_5e-8);
-scalar!(f64, 7.888_609_052_210_118e-31, 1.110_223_024_625_156_5e-16);
+scalar!(f32, 7.888_609e-31, 5.960_464_5e-8, vectors::Avx2F32, vectors::Avx512F32, 1);
+scalar!(f64, 7.888_609_052_210_118e-31, 1.110_223_024_625_156_5e-16, vectors::Avx2F64, vectors::Avx512F64, 2);

@@ -2,13 +2,15 @@
 
 use std::sync::OnceLock;
 
+use crate::simd::level;
+
 /// A piece of work that is compiled once per instruction set.
 pub trait Vectorised {
     /// What it returns.
     type Output;
 
     /// Does the work; must be `#[inline(always)]`, so that it takes on its caller's instruction set.
-    fn run<const FMA: bool>(self) -> Self::Output;
+    fn run<const LEVEL: u8>(self) -> Self::Output;
 }
 
 /// An instruction set.
@@ -51,7 +53,7 @@ impl Isa {
     pub fn run<W: Vectorised>(self, work: W) -> W::Output {
         match self {
             // 64-bit Arm always fuses; elsewhere the baseline would call a library for it.
-            Self::Baseline => work.run::<{ cfg!(target_arch = "aarch64") }>(),
+            Self::Baseline => work.run::<{ if cfg!(target_arch = "aarch64") { level::FUSED } else { level::BASELINE } }>(),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `detect` is the only source of these variants outside tests, and checked the features.
             Self::Avx2 => unsafe { avx2(work) },
@@ -65,11 +67,11 @@ impl Isa {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2<W: Vectorised>(work: W) -> W::Output {
-    work.run::<true>()
+    work.run::<{ level::AVX2 }>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,fma")]
 unsafe fn avx512<W: Vectorised>(work: W) -> W::Output {
-    work.run::<true>()
+    work.run::<{ level::AVX512 }>()
 }

@@ -5,7 +5,7 @@ use crate::slack::SUM_BLOCK;
 
 /// Collects an affine node's constants: `bias += Σ A_k b_k`, `slack += Σ |A_k| error_k`.
 #[inline(always)]
-pub fn affine_terms<T: Scalar, const FMA: bool>(
+pub fn affine_terms<T: Scalar, const LEVEL: u8>(
     params: &AffineTerms,
     constants: &[T],
     state: &[T],
@@ -23,8 +23,8 @@ pub fn affine_terms<T: Scalar, const FMA: bool>(
                 let a = lanes(slot, k as usize * width + vector);
                 let (b, error) = (biases[k as usize], errors[k as usize]);
                 for r in 0..LANES {
-                    sums[0][r] = a[r].mul_add_if::<FMA>(b, sums[0][r]);
-                    sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                    sums[0][r] = a[r].mul_add_if::<LEVEL>(b, sums[0][r]);
+                    sums[1][r] = a[r].magnitude().mul_add_if::<LEVEL>(error, sums[1][r]);
                 }
             }
             add(&mut totals, &sums);

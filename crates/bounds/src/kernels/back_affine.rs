@@ -1,5 +1,6 @@
 use crate::kernels::rows::{Block, LANES, lanes, lanes_mut};
 use crate::scalar::Scalar;
+use crate::simd::{Plain, Vector, level};
 use crate::slack::SUM_BLOCK;
 
 /// The operand neurons that a backward step must compute: those whose value is not constant zero.
@@ -8,10 +9,10 @@ pub type Wanted<'a> = &'a [u32];
 /// One contributing output of a backward step: its neuron, and where its weights start.
 pub type Tap = (u32, u32);
 
-/// Computes the coefficients of `I` operand neurons for `V` vectors of rows: `A_i = Σ A_k w[base_k + offset_i]` over `taps`, which
+/// Computes the coefficients of `I` operand neurons for `N` vectors of rows: `A_i = Σ A_k w[base_k + offset_i]` over `taps`, which
 /// are at most [`SUM_BLOCK`]; the third of `slots` says whether the sums are added to what is there.
 #[inline(always)]
-fn tile<T: Scalar, const FMA: bool, const I: usize, const V: usize>(
+fn tile<T: Scalar, V: Vector<T>, const I: usize, const N: usize>(
     slots: (&[T], &mut [T], bool),
     (width, vector): (usize, usize),
     weight: &[T],
@@ -20,31 +21,33 @@ fn tile<T: Scalar, const FMA: bool, const I: usize, const V: usize>(
     neurons: &[u32; I],
 ) {
     let (from, to, adds) = slots;
-    let mut sums = [[[T::ZERO; LANES]; V]; I];
+    let mut sums = [[V::zero(); N]; I];
     for (k, base) in taps {
-        let a: [&[T; LANES]; V] = std::array::from_fn(|v| lanes(from, k as usize * width + vector + v * LANES));
+        let at = k as usize * width + vector;
+        let rows = &from[at..at + N * LANES];
+        let mut a = [V::zero(); N];
+        for v in 0..N {
+            a[v] = V::load(lanes(rows, v * LANES));
+        }
         for i in 0..I {
             let w = weight[base as usize + offsets[i] as usize];
-            for v in 0..V {
-                for r in 0..LANES {
-                    sums[i][v][r] = a[v][r].mul_add_if::<FMA>(w, sums[i][v][r]);
-                }
+            for v in 0..N {
+                sums[i][v] = sums[i][v].add_product(a[v], w);
             }
         }
     }
     for i in 0..I {
-        for v in 0..V {
+        for v in 0..N {
             let target = lanes_mut(to, neurons[i] as usize * width + vector + v * LANES);
-            for r in 0..LANES {
-                target[r] = if adds { target[r] + sums[i][v][r] } else { sums[i][v][r] };
-            }
+            let sum = if adds { V::load(target).plus(sums[i][v]) } else { sums[i][v] };
+            sum.store(target);
         }
     }
 }
 
 /// [`tile`] over any number of operand neurons; `offsets[i]` belongs to `neurons[i]`.
 #[inline(always)]
-fn tiles<T: Scalar, const FMA: bool, const I: usize, const V: usize>(
+fn tiles<T: Scalar, V: Vector<T>, const I: usize, const N: usize>(
     (from, to, adds): (&[T], &mut [T], bool),
     place: (usize, usize),
     weight: &[T],
@@ -55,25 +58,26 @@ fn tiles<T: Scalar, const FMA: bool, const I: usize, const V: usize>(
     let mut start = 0;
     while start + I <= n {
         let (offsets, neurons) = (array(offsets, start), array(neurons, start));
-        tile::<T, FMA, I, V>((from, to, adds), place, weight, taps.clone(), offsets, neurons);
+        tile::<T, V, I, N>((from, to, adds), place, weight, taps.clone(), offsets, neurons);
         start += I;
     }
     if start < n && n >= I && !adds {
         // The last tile overlaps the one before: the same sums once more are cheaper than single neurons.
         let (offsets, neurons) = (array(offsets, n - I), array(neurons, n - I));
-        tile::<T, FMA, I, V>((from, to, adds), place, weight, taps, offsets, neurons);
+        tile::<T, V, I, N>((from, to, adds), place, weight, taps, offsets, neurons);
     } else {
         for at in start..n {
             let (offsets, neurons) = (array(offsets, at), array(neurons, at));
-            tile::<T, FMA, 1, V>((from, to, adds), place, weight, taps.clone(), offsets, neurons);
+            tile::<T, V, 1, N>((from, to, adds), place, weight, taps.clone(), offsets, neurons);
         }
     }
 }
 
-/// [`tiles`] over all vectors of rows, as many at once as the registers hold.
+/// [`tiles`] over all vectors of rows, as many at once as the registers hold: `A` neurons by four vectors, or fewer vectors and
+/// more neurons.
 #[inline(always)]
 #[allow(clippy::needless_pass_by_value, reason = "an iterator over a slice: every tile runs through a copy")]
-fn all_rows<T: Scalar, const FMA: bool>(
+fn all_rows<T: Scalar, const LEVEL: u8>(
     slots: (&[T], &mut [T], bool),
     width: usize,
     weight: &[T],
@@ -84,13 +88,47 @@ fn all_rows<T: Scalar, const FMA: bool>(
     let mut vector = 0;
     while vector < width {
         let (place, left) = ((width, vector), (width - vector) / LANES);
-        match left {
-            1 => tiles::<T, FMA, 12, 1>((from, to, adds), place, weight, taps.clone(), operands),
-            2 => tiles::<T, FMA, 12, 2>((from, to, adds), place, weight, taps.clone(), operands),
-            3 => tiles::<T, FMA, 8, 3>((from, to, adds), place, weight, taps.clone(), operands),
-            _ => tiles::<T, FMA, 6, 4>((from, to, adds), place, weight, taps.clone(), operands),
-        }
-        vector += LANES * left.min(4);
+        let taps = taps.clone();
+        // Accumulators, one row of `A`, and a weight fill 32 registers of AVX-512, or 16 of AVX2.
+        let used = match (LEVEL, T::REGISTERS, left) {
+            (level::AVX512, 1, 1) => {
+                tiles::<T, T::Avx512, 12, 1>((from, to, adds), place, weight, taps, operands);
+                1
+            }
+            (level::AVX512, 1, 2) => {
+                tiles::<T, T::Avx512, 12, 2>((from, to, adds), place, weight, taps, operands);
+                2
+            }
+            (level::AVX512, 1, 3) => {
+                tiles::<T, T::Avx512, 8, 3>((from, to, adds), place, weight, taps, operands);
+                3
+            }
+            (level::AVX512, 1, _) => {
+                tiles::<T, T::Avx512, 6, 4>((from, to, adds), place, weight, taps, operands);
+                4
+            }
+            (level::AVX512, _, 1) => {
+                tiles::<T, T::Avx512, 12, 1>((from, to, adds), place, weight, taps, operands);
+                1
+            }
+            (level::AVX512, ..) => {
+                tiles::<T, T::Avx512, 6, 2>((from, to, adds), place, weight, taps, operands);
+                2
+            }
+            (level::AVX2, 1, _) => {
+                tiles::<T, T::Avx2, 6, 1>((from, to, adds), place, weight, taps, operands);
+                1
+            }
+            (level::AVX2, ..) => {
+                tiles::<T, T::Avx2, 2, 1>((from, to, adds), place, weight, taps, operands);
+                1
+            }
+            _ => {
+                tiles::<T, Plain<T, LEVEL>, 2, 1>((from, to, adds), place, weight, taps, operands);
+                1
+            }
+        };
+        vector += LANES * used;
     }
 }
 
@@ -98,7 +136,7 @@ fn all_rows<T: Scalar, const FMA: bool>(
 ///
 /// `operands` are the weight offsets and the neurons. With no outputs nothing is written.
 #[inline(always)]
-pub fn back_step<T: Scalar, const FMA: bool, O>(
+pub fn back_step<T: Scalar, const LEVEL: u8, O>(
     (from, to): (&[T], &mut [T]),
     width: usize,
     weight: &[T],
@@ -107,7 +145,7 @@ pub fn back_step<T: Scalar, const FMA: bool, O>(
     operands: (&[u32], &[u32]),
 ) {
     for (place, chunk) in outputs.chunks(SUM_BLOCK).enumerate() {
-        all_rows::<T, FMA>((from, to, place > 0), width, weight, chunk.iter().map(tap), operands);
+        all_rows::<T, LEVEL>((from, to, place > 0), width, weight, chunk.iter().map(tap), operands);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::scalar::Scalar;
 ///
 /// Only live outputs are read and only wanted operand neurons are written, so that rows that start at one pixel stay local.
 #[inline(always)]
-pub fn back_conv<T: Scalar, const FMA: bool>(
+pub fn back_conv<T: Scalar, const LEVEL: u8>(
     params: &BackAffine,
     shape: &ConvShape,
     constants: &[T],
@@ -62,7 +62,7 @@ pub fn back_conv<T: Scalar, const FMA: bool>(
                 }
             }
             if !taps.is_empty() {
-                back_step::<T, FMA, Tap>((from, to), width, weight, &taps, |&tap| tap, (&offsets, &neurons));
+                back_step::<T, LEVEL, Tap>((from, to), width, weight, &taps, |&tap| tap, (&offsets, &neurons));
                 reached.extend_from_slice(&neurons);
             }
         }

@@ -5,7 +5,7 @@ use crate::scalar::Scalar;
 
 /// `A_i ← Σ_k A_k W_ki` through a full matrix, for the operand neurons in `wanted` and the live outputs only.
 #[inline(always)]
-pub fn back_dense<T: Scalar, const FMA: bool>(
+pub fn back_dense<T: Scalar, const LEVEL: u8>(
     params: &BackAffine,
     constants: &[T],
     wanted: Wanted,
@@ -16,7 +16,7 @@ pub fn back_dense<T: Scalar, const FMA: bool>(
     let width = block.width;
     let mut slots = take_slots(block, params.from, params.to);
     let (from, live, to) = &mut slots;
-    back_step::<T, FMA, u32>((from, to), width, weight, live, |&k| (k, k * n_in), (wanted, wanted));
+    back_step::<T, LEVEL, u32>((from, to), width, weight, live, |&k| (k, k * n_in), (wanted, wanted));
     let reached = if live.is_empty() { &[] } else { wanted };
     put_slots(block, (params.from, params.to), slots);
     let live = &mut block.live[params.to as usize];

@@ -6,7 +6,7 @@ use crate::slack::SUM_BLOCK;
 /// Replaces an activation's outputs by its lines: `A_j ← A_j · slope`, `bias += Σ A_j · intercept`, `slack += Σ |A_j| error_j`,
 /// with the lower line where `A_j ≥ 0` and the upper line where `A_j < 0`. Neurons that are constant zero leave the live list.
 #[inline(always)]
-pub fn back_lines<T: Scalar, const FMA: bool>(params: &BackLines, state: &[T], block: &mut Block<T>) {
+pub fn back_lines<T: Scalar, const LEVEL: u8>(params: &BackLines, state: &[T], block: &mut Block<T>) {
     let (n, width) = (params.n as usize, block.width);
     let lines = &state[params.lines as usize..][..5 * n];
     let slot = &mut block.slots[params.slot as usize][..n * width];
@@ -37,8 +37,8 @@ pub fn back_lines<T: Scalar, const FMA: bool>(params: &BackLines, state: &[T], b
                 let a = lanes_mut(slot, j * width + vector);
                 for r in 0..LANES {
                     let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
-                    sums[0][r] = positive.mul_add_if::<FMA>(low_at, negative.mul_add_if::<FMA>(up_at, sums[0][r]));
-                    sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                    sums[0][r] = positive.mul_add_if::<LEVEL>(low_at, negative.mul_add_if::<LEVEL>(up_at, sums[0][r]));
+                    sums[1][r] = a[r].magnitude().mul_add_if::<LEVEL>(error, sums[1][r]);
                     a[r] = positive * low + negative * up;
                 }
             }

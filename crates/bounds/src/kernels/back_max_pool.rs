@@ -10,7 +10,7 @@ pub const DOMINATES: u32 = 0x8000_0000;
 /// Through maxima: where `A_o ≥ 0` (or the chosen input dominates) the chosen input takes the coefficient, else
 /// `bias += A_o · upper_o`; `slack += γ Σ |A_o| max(|l|, |u|)` over the chosen input's bounds and `upper_o`.
 #[inline(always)]
-pub fn back_max_pool<T: Scalar, const FMA: bool>(
+pub fn back_max_pool<T: Scalar, const LEVEL: u8>(
     params: &BackMaxPool,
     state: &[T],
     marks: &[u32],
@@ -43,11 +43,11 @@ pub fn back_max_pool<T: Scalar, const FMA: bool>(
                 let a = lanes(from, o * width + vector);
                 let target = lanes_mut(to, choice * width + vector);
                 for r in 0..LANES {
-                    sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                    sums[1][r] = a[r].magnitude().mul_add_if::<LEVEL>(error, sums[1][r]);
                     if dominates || a[r] >= T::ZERO {
                         target[r] += a[r];
                     } else {
-                        sums[0][r] = a[r].mul_add_if::<FMA>(upper[o], sums[0][r]);
+                        sums[0][r] = a[r].mul_add_if::<LEVEL>(upper[o], sums[0][r]);
                     }
                 }
             }

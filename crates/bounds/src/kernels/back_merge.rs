@@ -5,7 +5,7 @@ use crate::slack::SUM_BLOCK;
 
 /// Copies one coefficient matrix to another, or adds it where paths meet: `slack += 2u Σ |A| max(|l|, |u|)` for the sums.
 #[inline(always)]
-pub fn back_merge<T: Scalar, const FMA: bool>(params: &BackMerge, state: &[T], block: &mut Block<T>) {
+pub fn back_merge<T: Scalar, const LEVEL: u8>(params: &BackMerge, state: &[T], block: &mut Block<T>) {
     let (n, width) = (params.n as usize, block.width);
     let (from, to) = (params.from as usize, params.to as usize);
     let source = std::mem::take(&mut block.slots[from]);
@@ -44,7 +44,7 @@ pub fn back_merge<T: Scalar, const FMA: bool>(params: &BackMerge, state: &[T], b
                     let a = lanes_mut(&mut block.slots[to], j * width + vector);
                     for r in 0..LANES {
                         a[r] += b[r];
-                        sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                        sums[1][r] = a[r].magnitude().mul_add_if::<LEVEL>(error, sums[1][r]);
                     }
                 }
                 add(&mut totals, &sums);

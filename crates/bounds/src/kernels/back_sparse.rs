@@ -6,7 +6,7 @@ use crate::slack::SUM_BLOCK;
 
 /// `A_i ← Σ_k A_k W_ki` through a sparse matrix, by the entries of column `i`.
 #[inline(always)]
-pub fn back_sparse<T: Scalar, const FMA: bool>(
+pub fn back_sparse<T: Scalar, const LEVEL: u8>(
     params: &BackAffine,
     constants: &[T],
     tables: &[u32],
@@ -41,7 +41,7 @@ pub fn back_sparse<T: Scalar, const FMA: bool>(
                     if is_live[k] != 0 {
                         let a = lanes(from, k * width + vector);
                         for r in 0..LANES {
-                            sum[r] = a[r].mul_add_if::<FMA>(values[e], sum[r]);
+                            sum[r] = a[r].mul_add_if::<LEVEL>(values[e], sum[r]);
                         }
                     }
                 }

@@ -8,7 +8,7 @@ use crate::slack::SUM_BLOCK;
 /// `lower = Σ min(A_i l_i, A_i u_i) + bias − inflation · (slack + γ Σ |A_i| max(|l_i|, |u_i|))`. Rows may come out infinite or
 /// NaN only if the program's magnitudes were not checked; whoever reads them compares so that NaN proves nothing.
 #[inline(always)]
-pub fn concretize<T: Scalar, const FMA: bool>(params: &Concretize, state: &[T], block: &mut Block<T>) {
+pub fn concretize<T: Scalar, const LEVEL: u8>(params: &Concretize, state: &[T], block: &mut Block<T>) {
     let (n, width) = (params.n as usize, block.width);
     let (lower, upper) = (&state[..n], &state[n..2 * n]);
     let slot = &block.slots[params.slot as usize][..n * width];
@@ -25,8 +25,8 @@ pub fn concretize<T: Scalar, const FMA: bool>(params: &Concretize, state: &[T], 
                 let a = lanes(slot, i * width + vector);
                 for r in 0..LANES {
                     let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
-                    sums[0][r] = positive.mul_add_if::<FMA>(l, negative.mul_add_if::<FMA>(u, sums[0][r]));
-                    sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(high, sums[1][r]);
+                    sums[0][r] = positive.mul_add_if::<LEVEL>(l, negative.mul_add_if::<LEVEL>(u, sums[0][r]));
+                    sums[1][r] = a[r].magnitude().mul_add_if::<LEVEL>(high, sums[1][r]);
                 }
             }
             add(&mut totals, &sums);

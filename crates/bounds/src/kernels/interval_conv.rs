@@ -5,7 +5,7 @@ use crate::slack::SUM_BLOCK;
 
 /// Interval bounds through a convolution, vectorised over output channels.
 #[inline(always)]
-pub fn interval_conv<T: Scalar, const FMA: bool>(
+pub fn interval_conv<T: Scalar, const LEVEL: u8>(
     params: &IntervalAffine,
     shape: &ConvShape,
     constants: &[T],
@@ -29,15 +29,15 @@ pub fn interval_conv<T: Scalar, const FMA: bool>(
                 let first = group * out_group;
                 let mut o = 0;
                 while o + 16 <= out_group {
-                    outputs::<T, FMA, 16>(params, shape, constants, state, &taps, first + o, pixel, operand.norm);
+                    outputs::<T, LEVEL, 16>(params, shape, constants, state, &taps, first + o, pixel, operand.norm);
                     o += 16;
                 }
                 while o + 4 <= out_group {
-                    outputs::<T, FMA, 4>(params, shape, constants, state, &taps, first + o, pixel, operand.norm);
+                    outputs::<T, LEVEL, 4>(params, shape, constants, state, &taps, first + o, pixel, operand.norm);
                     o += 4;
                 }
                 for o in o..out_group {
-                    outputs::<T, FMA, 1>(params, shape, constants, state, &taps, first + o, pixel, operand.norm);
+                    outputs::<T, LEVEL, 1>(params, shape, constants, state, &taps, first + o, pixel, operand.norm);
                 }
             }
         }
@@ -80,7 +80,7 @@ fn read_taps<T: Scalar>(
 /// `K` output channels from `first` on, at one pixel.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "inlined: a struct of borrows would only rename them")]
-fn outputs<T: Scalar, const FMA: bool, const K: usize>(
+fn outputs<T: Scalar, const LEVEL: u8, const K: usize>(
     params: &IntervalAffine,
     shape: &ConvShape,
     constants: &[T],
@@ -96,7 +96,7 @@ fn outputs<T: Scalar, const FMA: bool, const K: usize>(
         let mut sums = [[T::ZERO; K]; 3];
         for (value, row) in chunk {
             let w: &[T; K] = weight[row + first..][..K].try_into().expect("K values");
-            accumulate::<T, FMA, K>(&mut sums, w, value);
+            accumulate::<T, LEVEL, K>(&mut sums, w, value);
         }
         for (totals, sums) in totals.iter_mut().zip(&sums) {
             totals.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);

@@ -52,7 +52,7 @@ impl<T: Scalar> Operand<T> {
 
 /// Interval bounds through a full matrix.
 #[inline(always)]
-pub fn interval_dense<T: Scalar, const FMA: bool>(
+pub fn interval_dense<T: Scalar, const LEVEL: u8>(
     params: &IntervalAffine,
     constants: &[T],
     state: &mut [T],
@@ -63,25 +63,25 @@ pub fn interval_dense<T: Scalar, const FMA: bool>(
     let weight = &constants[params.transposed as usize..][..n_out * n_in];
     let mut k = 0;
     while k + 64 <= n_out {
-        outputs::<T, FMA, 64>(params, constants, weight, operand, k, state);
+        outputs::<T, LEVEL, 64>(params, constants, weight, operand, k, state);
         k += 64;
     }
     while k + 16 <= n_out {
-        outputs::<T, FMA, 16>(params, constants, weight, operand, k, state);
+        outputs::<T, LEVEL, 16>(params, constants, weight, operand, k, state);
         k += 16;
     }
     if k < n_out && n_out >= 16 {
-        outputs::<T, FMA, 16>(params, constants, weight, operand, n_out - 16, state);
+        outputs::<T, LEVEL, 16>(params, constants, weight, operand, n_out - 16, state);
     } else {
         for k in k..n_out {
-            outputs::<T, FMA, 1>(params, constants, weight, operand, k, state);
+            outputs::<T, LEVEL, 1>(params, constants, weight, operand, k, state);
         }
     }
 }
 
 /// `K` outputs from `first` on.
 #[inline(always)]
-fn outputs<T: Scalar, const FMA: bool, const K: usize>(
+fn outputs<T: Scalar, const LEVEL: u8, const K: usize>(
     params: &IntervalAffine,
     constants: &[T],
     weight: &[T],
@@ -95,7 +95,7 @@ fn outputs<T: Scalar, const FMA: bool, const K: usize>(
         let mut sums = [[T::ZERO; K]; 3];
         for (&i, value) in neurons.iter().zip(values) {
             let w: &[T; K] = weight[i as usize * n_out + first..][..K].try_into().expect("K values");
-            accumulate::<T, FMA, K>(&mut sums, w, value);
+            accumulate::<T, LEVEL, K>(&mut sums, w, value);
         }
         for (totals, sums) in totals.iter_mut().zip(&sums) {
             totals.iter_mut().zip(sums).for_each(|(total, &sum)| *total += sum);
@@ -108,16 +108,16 @@ fn outputs<T: Scalar, const FMA: bool, const K: usize>(
 
 /// Adds one operand's part to `[Σ W m, Σ |W| rad, Σ |W| H]` of `K` outputs.
 #[inline(always)]
-pub fn accumulate<T: Scalar, const FMA: bool, const K: usize>(
+pub fn accumulate<T: Scalar, const LEVEL: u8, const K: usize>(
     sums: &mut [[T; K]; 3],
     w: &[T; K],
     &[centre, radius, magnitude]: &[T; 3],
 ) {
     for k in 0..K {
         let absolute = w[k].magnitude();
-        sums[0][k] = w[k].mul_add_if::<FMA>(centre, sums[0][k]);
-        sums[1][k] = absolute.mul_add_if::<FMA>(radius, sums[1][k]);
-        sums[2][k] = absolute.mul_add_if::<FMA>(magnitude, sums[2][k]);
+        sums[0][k] = w[k].mul_add_if::<LEVEL>(centre, sums[0][k]);
+        sums[1][k] = absolute.mul_add_if::<LEVEL>(radius, sums[1][k]);
+        sums[2][k] = absolute.mul_add_if::<LEVEL>(magnitude, sums[2][k]);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::slack::SUM_BLOCK;
 
 /// Interval bounds through a sparse matrix, by rows.
 #[inline(always)]
-pub fn interval_sparse<T: Scalar, const FMA: bool>(
+pub fn interval_sparse<T: Scalar, const LEVEL: u8>(
     params: &IntervalAffine,
     constants: &[T],
     tables: &[u32],
@@ -30,7 +30,7 @@ pub fn interval_sparse<T: Scalar, const FMA: bool>(
             for e in start..entries.end.min(start + SUM_BLOCK) {
                 let place = operand.places[columns[e] as usize];
                 if place != u32::MAX {
-                    accumulate::<T, FMA, 1>(&mut sums, &[values[e]], &operand.values[place as usize]);
+                    accumulate::<T, LEVEL, 1>(&mut sums, &[values[e]], &operand.values[place as usize]);
                 }
             }
             totals.iter_mut().zip(&sums).for_each(|(total, sum)| *total += sum[0]);

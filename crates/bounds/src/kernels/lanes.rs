@@ -168,7 +168,7 @@ pub fn narrow<T: Copy>(values: &mut Vec<T>, kept: &[usize], old: usize, new: usi
 /// As `back_lines`, with `α` and upper lines by lane; then `A_j −= s_j β_j` and `slack += 2u (|A_j| + β_j) max(|l_j|, |u_j|)` for
 /// every split, `bounds` being those of the activation's operand.
 #[inline(always)]
-pub fn back_lanes<T: Scalar, const FMA: bool>(
+pub fn back_lanes<T: Scalar, const LEVEL: u8>(
     params: &BackLines,
     state: &[T],
     entries: &[u32],
@@ -225,8 +225,8 @@ pub fn back_lanes<T: Scalar, const FMA: bool>(
                     let (up, up_at) = (lines[2 * n + j], lines[3 * n + j]);
                     for r in 0..LANES {
                         let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
-                        sums[0][r] = positive.mul_add_if::<FMA>(low_at, negative.mul_add_if::<FMA>(up_at, sums[0][r]));
-                        sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                        sums[0][r] = positive.mul_add_if::<LEVEL>(low_at, negative.mul_add_if::<LEVEL>(up_at, sums[0][r]));
+                        sums[1][r] = a[r].magnitude().mul_add_if::<LEVEL>(error, sums[1][r]);
                         a[r] = positive * low[r] + negative * up;
                     }
                 } else {
@@ -235,8 +235,8 @@ pub fn back_lanes<T: Scalar, const FMA: bool>(
                     for r in 0..LANES {
                         let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
                         sums[0][r] =
-                            positive.mul_add_if::<FMA>(low_at, negative.mul_add_if::<FMA>(up_at[r], sums[0][r]));
-                        sums[1][r] = a[r].magnitude().mul_add_if::<FMA>(error, sums[1][r]);
+                            positive.mul_add_if::<LEVEL>(low_at, negative.mul_add_if::<LEVEL>(up_at[r], sums[0][r]));
+                        sums[1][r] = a[r].magnitude().mul_add_if::<LEVEL>(error, sums[1][r]);
                         a[r] = positive * low[r] + negative * up[r];
                     }
                 }
@@ -263,7 +263,7 @@ pub fn back_lanes<T: Scalar, const FMA: bool>(
 /// `values` holds one minimiser's values per lane; `alive` are the neurons whose output is not constant zero. A heuristic:
 /// rounding does not matter here, since every `α` in `[0, 1]` and every `β ≥ 0` gives a sound bound.
 #[inline(always)]
-pub fn onward_lines<T: Scalar, const FMA: bool>(
+pub fn onward_lines<T: Scalar, const LEVEL: u8>(
     params: &OnwardLines,
     lines: &[T],
     (entries, alive): (&[u32], &[u32]),
@@ -306,7 +306,7 @@ pub fn onward_lines<T: Scalar, const FMA: bool>(
             let mut h = [T::ZERO; LANES];
             for r in 0..LANES {
                 let (slope, at) = if a[r] >= T::ZERO { (low[r], low_at) } else { (up[r], up_at[r]) };
-                h[r] = slope.mul_add_if::<FMA>(z[r], at);
+                h[r] = slope.mul_add_if::<LEVEL>(z[r], at);
             }
             if update.wants_gaps {
                 let gap = lanes_mut(gaps, at);

@@ -31,7 +31,7 @@ pub fn minimiser<T: Scalar>(state: &[T], n: usize, from: (&[T], &[u32]), values:
 
 /// `z = W h + b` through a full matrix, for the outputs in `wanted`.
 #[inline(always)]
-pub fn onward_dense<T: Scalar, const FMA: bool>(
+pub fn onward_dense<T: Scalar, const LEVEL: u8>(
     params: &OnwardAffine,
     constants: &[T],
     wanted: &[u32],
@@ -43,7 +43,7 @@ pub fn onward_dense<T: Scalar, const FMA: bool>(
     let width = values.width;
     let mut slots = take_slots(values, params.from, params.to);
     let (from, live, to) = &mut slots;
-    back_step::<T, FMA, u32>((from, to), width, weight, live, |&i| (i, i * n_out), (wanted, wanted));
+    back_step::<T, LEVEL, u32>((from, to), width, weight, live, |&i| (i, i * n_out), (wanted, wanted));
     finish(bias, wanted, !live.is_empty(), width, to);
     put_slots(values, (params.from, params.to), slots);
     values.live[params.to as usize].clear();
@@ -66,7 +66,7 @@ fn finish<T: Scalar>(bias: &[T], neurons: &[u32], has_sums: bool, width: usize, 
 
 /// `z = W h + b` through a convolution: each output pixel sums over its window.
 #[inline(always)]
-pub fn onward_conv<T: Scalar, const FMA: bool>(
+pub fn onward_conv<T: Scalar, const LEVEL: u8>(
     params: &OnwardAffine,
     shape: &ConvShape,
     constants: &[T],
@@ -123,7 +123,7 @@ pub fn onward_conv<T: Scalar, const FMA: bool>(
                     }
                 }
             }
-            back_step::<T, FMA, Tap>((from, to), width, weight, &taps, |&tap| tap, (&offsets, &neurons));
+            back_step::<T, LEVEL, Tap>((from, to), width, weight, &taps, |&tap| tap, (&offsets, &neurons));
             finish(bias, &neurons, !taps.is_empty(), width, to);
         }
     }
@@ -135,7 +135,7 @@ pub fn onward_conv<T: Scalar, const FMA: bool>(
 
 /// `z = W h + b` through a sparse matrix, by the entries of row `k`.
 #[inline(always)]
-pub fn onward_sparse<T: Scalar, const FMA: bool>(
+pub fn onward_sparse<T: Scalar, const LEVEL: u8>(
     params: &OnwardAffine,
     constants: &[T],
     tables: &[u32],
@@ -161,7 +161,7 @@ pub fn onward_sparse<T: Scalar, const FMA: bool>(
                 if marks[i] != 0 {
                     let h = lanes(from, i * width + vector);
                     for r in 0..LANES {
-                        sum[r] = h[r].mul_add_if::<FMA>(weight[e], sum[r]);
+                        sum[r] = h[r].mul_add_if::<LEVEL>(weight[e], sum[r]);
                     }
                 }
             }

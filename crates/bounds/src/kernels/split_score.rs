@@ -5,7 +5,7 @@ use crate::scalar::Scalar;
 /// Adds to `scores` how much each input contributes to the rows that have just reached the input: input `i`'s share of row `r` is
 /// `|A_ri| (u_i − l_i) / Σ_k |A_rk| (u_k − l_k)`. A heuristic: rounding does not matter here.
 #[inline(always)]
-pub fn split_score<T: Scalar, const FMA: bool>(
+pub fn split_score<T: Scalar, const LEVEL: u8>(
     params: &Concretize,
     state: &[T],
     block: &Block<T>,
@@ -21,7 +21,7 @@ pub fn split_score<T: Scalar, const FMA: bool>(
             let side = state[n + i as usize] - state[i as usize];
             let a = lanes(slot, i as usize * width + vector);
             for r in 0..LANES {
-                totals[r] = a[r].magnitude().mul_add_if::<FMA>(side, totals[r]);
+                totals[r] = a[r].magnitude().mul_add_if::<LEVEL>(side, totals[r]);
             }
         }
         // Padding rows and rows that do not move have no shares.
@@ -36,7 +36,7 @@ pub fn split_score<T: Scalar, const FMA: bool>(
             let a = lanes(slot, i as usize * width + vector);
             let mut share = T::ZERO;
             for r in 0..LANES {
-                share = a[r].magnitude().mul_add_if::<FMA>(inverse[r], share);
+                share = a[r].magnitude().mul_add_if::<LEVEL>(inverse[r], share);
             }
             scores[i as usize] += share * side;
         }

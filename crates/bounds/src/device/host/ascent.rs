@@ -378,7 +378,7 @@ impl<T: Logistic> Vectorised for Down<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const LEVEL: u8>(self) {
         let Self { shared: Shared { program, backward, scope, .. }, rows, block, lines } = self;
         let Program { constants, tables, .. } = program;
         let (state, marks, alive) = (scope.state.as_slice(), scope.marks.as_slice(), scope.alive.as_slice());
@@ -391,28 +391,28 @@ impl<T: Logistic> Vectorised for Down<'_, T> {
                     let bounds = &state[relax.source as usize..][..2 * relax.n as usize];
                     let two_units = T::of(f64::from(relax.two_units));
                     let entries = &scope.entries[node];
-                    kernels::back_lanes::<T, FMA>(params, state, entries, (bounds, two_units), &mut lines[node], block);
+                    kernels::back_lanes::<T, LEVEL>(params, state, entries, (bounds, two_units), &mut lines[node], block);
                 }
-                Walk::Terms(params) => kernels::affine_terms::<T, FMA>(params, constants, state, block),
+                Walk::Terms(params) => kernels::affine_terms::<T, LEVEL>(params, constants, state, block),
                 Walk::Dense(params) => {
-                    kernels::back_dense::<T, FMA>(params, constants, &alive[params.operand as usize], block);
+                    kernels::back_dense::<T, LEVEL>(params, constants, &alive[params.operand as usize], block);
                 }
                 Walk::Conv(params, shape) => {
-                    kernels::back_conv::<T, FMA>(params, shape, constants, &alive[params.operand as usize], block);
+                    kernels::back_conv::<T, LEVEL>(params, shape, constants, &alive[params.operand as usize], block);
                 }
                 Walk::Sparse(params) => {
-                    kernels::back_sparse::<T, FMA>(params, constants, tables, &alive[params.operand as usize], block);
+                    kernels::back_sparse::<T, LEVEL>(params, constants, tables, &alive[params.operand as usize], block);
                 }
                 Walk::MaxPool(params, _) => {
                     let (slot, live) = (&block.slots[params.from as usize], &block.live[params.from as usize]);
                     let signs = &mut lines[program.node_at(params.bounds)].is_negative;
                     kernels::note_signs(slot, live, params.n_out as usize, block.width, signs);
-                    kernels::back_max_pool::<T, FMA>(params, state, marks, block);
+                    kernels::back_max_pool::<T, LEVEL>(params, state, marks, block);
                 }
-                Walk::Merge(params) => kernels::back_merge::<T, FMA>(params, state, block),
+                Walk::Merge(params) => kernels::back_merge::<T, LEVEL>(params, state, block),
             }
         }
-        kernels::concretize::<T, FMA>(&backward.concretize, state, block);
+        kernels::concretize::<T, LEVEL>(&backward.concretize, state, block);
     }
 }
 
@@ -430,7 +430,7 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const LEVEL: u8>(self) {
         let Self { shared, wants_gaps, rates, block, values, lines } = self;
         let Shared { program, backward, sweep, scope } = shared;
         let Program { constants, tables, .. } = program;
@@ -440,15 +440,15 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
         for onward in &sweep.onward {
             match onward {
                 Onward::Dense(params) => {
-                    kernels::onward_dense::<T, FMA>(params, constants, &scope.alive[params.wanted as usize], values);
+                    kernels::onward_dense::<T, LEVEL>(params, constants, &scope.alive[params.wanted as usize], values);
                 }
                 Onward::Conv(params, shape) => {
                     let wanted = &scope.alive[params.wanted as usize];
-                    kernels::onward_conv::<T, FMA>(params, shape, constants, wanted, values);
+                    kernels::onward_conv::<T, LEVEL>(params, shape, constants, wanted, values);
                 }
                 Onward::Sparse(params) => {
                     let wanted = &scope.alive[params.wanted as usize];
-                    kernels::onward_sparse::<T, FMA>(params, constants, tables, wanted, values);
+                    kernels::onward_sparse::<T, LEVEL>(params, constants, tables, wanted, values);
                 }
                 Onward::Lines(params) => {
                     let node = params.node as usize;
@@ -463,7 +463,7 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
                     let n = params.n as usize;
                     let lists = (scope.entries[node].as_slice(), scope.alive[node].as_slice());
                     let shared_lines = &state[relax.lines as usize..][..5 * n];
-                    kernels::onward_lines::<T, FMA>(params, shared_lines, lists, &mut lines[node], &update, values);
+                    kernels::onward_lines::<T, LEVEL>(params, shared_lines, lists, &mut lines[node], &update, values);
                 }
                 Onward::Merge(params) => kernels::onward_merge(params, values),
                 Onward::MaxPool(params, _) => {

@@ -480,13 +480,13 @@ impl<T: Logistic> Vectorised for ForwardStep<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const LEVEL: u8>(self) {
         let Self { program: Program { constants, tables, .. }, forward, workspace } = self;
         let ForwardParts { state, marks, operand } = workspace;
         match forward {
-            Forward::Dense(params) => kernels::interval_dense::<T, FMA>(params, constants, state, operand),
-            Forward::Conv(params, shape) => kernels::interval_conv::<T, FMA>(params, shape, constants, state, operand),
-            Forward::Sparse(params) => kernels::interval_sparse::<T, FMA>(params, constants, tables, state, operand),
+            Forward::Dense(params) => kernels::interval_dense::<T, LEVEL>(params, constants, state, operand),
+            Forward::Conv(params, shape) => kernels::interval_conv::<T, LEVEL>(params, shape, constants, state, operand),
+            Forward::Sparse(params) => kernels::interval_sparse::<T, LEVEL>(params, constants, tables, state, operand),
             Forward::Add(params) => kernels::interval_add(params, tables, state),
             Forward::Relax(params) => kernels::relax(params, constants, state),
             Forward::MaxPool(params, shape) => kernels::interval_max_pool(params, shape, state, marks),
@@ -506,8 +506,8 @@ impl<T: Logistic> Vectorised for ScoreBlock<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        kernels::split_score::<T, FMA>(&self.backward.concretize, self.state, self.block, self.n_rows, self.scores);
+    fn run<const LEVEL: u8>(self) {
+        kernels::split_score::<T, LEVEL>(&self.backward.concretize, self.state, self.block, self.n_rows, self.scores);
     }
 }
 
@@ -523,27 +523,27 @@ impl<T: Logistic> Vectorised for WalkBlock<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const LEVEL: u8>(self) {
         let Self { program: Program { constants, tables, .. }, backward, rows, parts, block } = self;
         let (state, marks, alive) = parts;
         kernels::seed(&backward.seed, constants, state, rows, block);
         for walk in &backward.walk {
             match walk {
-                Walk::Lines(params) => kernels::back_lines::<T, FMA>(params, state, block),
-                Walk::Terms(params) => kernels::affine_terms::<T, FMA>(params, constants, state, block),
+                Walk::Lines(params) => kernels::back_lines::<T, LEVEL>(params, state, block),
+                Walk::Terms(params) => kernels::affine_terms::<T, LEVEL>(params, constants, state, block),
                 Walk::Dense(params) => {
-                    kernels::back_dense::<T, FMA>(params, constants, &alive[params.operand as usize], block);
+                    kernels::back_dense::<T, LEVEL>(params, constants, &alive[params.operand as usize], block);
                 }
                 Walk::Conv(params, shape) => {
-                    kernels::back_conv::<T, FMA>(params, shape, constants, &alive[params.operand as usize], block);
+                    kernels::back_conv::<T, LEVEL>(params, shape, constants, &alive[params.operand as usize], block);
                 }
                 Walk::Sparse(params) => {
-                    kernels::back_sparse::<T, FMA>(params, constants, tables, &alive[params.operand as usize], block);
+                    kernels::back_sparse::<T, LEVEL>(params, constants, tables, &alive[params.operand as usize], block);
                 }
-                Walk::MaxPool(params, _) => kernels::back_max_pool::<T, FMA>(params, state, marks, block),
-                Walk::Merge(params) => kernels::back_merge::<T, FMA>(params, state, block),
+                Walk::MaxPool(params, _) => kernels::back_max_pool::<T, LEVEL>(params, state, marks, block),
+                Walk::Merge(params) => kernels::back_merge::<T, LEVEL>(params, state, block),
             }
         }
-        kernels::concretize::<T, FMA>(&backward.concretize, state, block);
+        kernels::concretize::<T, LEVEL>(&backward.concretize, state, block);
     }
 }
