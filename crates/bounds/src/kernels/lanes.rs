@@ -23,7 +23,7 @@ pub struct LaneLines<T> {
     /// Coefficients at the neurons' outputs, as the backward pass met them, `[n_entries, width]`.
     pub kept: Vec<T>,
     /// First and second moments of the gradients.
-    moments: [Vec<T>; 2],
+    pub moments: [Vec<T>; 2],
     /// The splits of all lanes, by entry.
     pub splits: Vec<LaneSplit<T>>,
     /// For every entry and lane, how much of the bound its relaxation costs at the minimiser, if asked for.
@@ -45,7 +45,8 @@ pub struct LaneSplit<T> {
     pub beta: T,
     /// The multiplier's natural unit: about how large coefficients are here.
     scale: T,
-    moments: [T; 2],
+    /// First and second moments of the gradient.
+    pub moments: [T; 2],
 }
 
 /// An entry whose upper line is the same in every lane.

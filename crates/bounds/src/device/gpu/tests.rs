@@ -11,6 +11,7 @@ use super::samples::{CONV, Chain, Numbers, named, networks};
 use super::schedule::{Products, Schedule, Task};
 use super::{AdapterChoice, AdapterKind, Gpu, GpuProgram};
 use crate::device::host::{self, Raw, Request};
+use crate::simd::level;
 use crate::kernels::{self, Block, Row};
 use crate::program::{Backward, Forward, Program, Step, Walk};
 use crate::{Arithmetic, BoundEngine, Device, ErrorKind, Method, Recipe, Wanted, record};
@@ -240,31 +241,31 @@ fn walk_twins(
     for walk in &backward.walk[..(n_kernels - 1).min(backward.walk.len())] {
         written = match walk {
             Walk::Lines(p) => {
-                kernels::back_lines::<f32, false>(p, state, block);
+                kernels::back_lines::<f32, { level::BASELINE }>(p, state, block);
                 (p.slot, p.n)
             }
             Walk::Terms(p) => {
-                kernels::affine_terms::<f32, false>(p, constants, state, block);
+                kernels::affine_terms::<f32, { level::BASELINE }>(p, constants, state, block);
                 (p.slot, p.n)
             }
             Walk::Dense(p) => {
-                kernels::back_dense::<f32, false>(p, constants, &all[..p.n_in as usize], block);
+                kernels::back_dense::<f32, { level::BASELINE }>(p, constants, &all[..p.n_in as usize], block);
                 (p.to, p.n_in)
             }
             Walk::Conv(p, shape) => {
-                kernels::back_conv::<f32, false>(p, shape, constants, &all[..p.n_in as usize], block);
+                kernels::back_conv::<f32, { level::BASELINE }>(p, shape, constants, &all[..p.n_in as usize], block);
                 (p.to, p.n_in)
             }
             Walk::Sparse(p) => {
-                kernels::back_sparse::<f32, false>(p, constants, tables, &all[..p.n_in as usize], block);
+                kernels::back_sparse::<f32, { level::BASELINE }>(p, constants, tables, &all[..p.n_in as usize], block);
                 (p.to, p.n_in)
             }
             Walk::MaxPool(p, _) => {
-                kernels::back_max_pool::<f32, false>(p, state, marks, block);
+                kernels::back_max_pool::<f32, { level::BASELINE }>(p, state, marks, block);
                 (p.to, p.n_in)
             }
             Walk::Merge(p) => {
-                kernels::back_merge::<f32, false>(p, state, block);
+                kernels::back_merge::<f32, { level::BASELINE }>(p, state, block);
                 (p.to, p.n)
             }
         };

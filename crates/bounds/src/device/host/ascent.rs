@@ -474,3 +474,6 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
