@@ -9,8 +9,9 @@ use crate::engine::{Batch, BoundEngine, Bounds};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::Row;
 use crate::logistic::Logistic;
-use crate::program::{Program, Step};
+use crate::program::{ActivationKind, Backward, Program, Step};
 use crate::scalar::Scalar;
+use crate::sweep::Sweep;
 
 /// Bounds of every node over one subdomain, from which any number of its pieces are bounded.
 #[derive(Debug)]
@@ -20,12 +21,21 @@ pub struct Base {
     splits: Vec<Split>,
 }
 
+/// What rows bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The network's outputs.
+    Outputs,
+    /// The operand of this activation (by its own node), where [`BoundEngine::undecided`] lists it.
+    Operand(u32),
+}
+
 /// A row to bound over a piece of a [`Base`].
 #[derive(Debug, Clone, Copy)]
 pub struct Lane<'a> {
-    /// The output.
-    pub output: u32,
-    /// Whether the negative of the output is bounded from below, which gives its upper end.
+    /// The neuron of the target.
+    pub neuron: u32,
+    /// Whether the negative of the neuron is bounded from below, which gives its upper end.
     pub is_upper: bool,
     /// The splits whose multipliers are optimised, with what these start from.
     pub splits: &'a [(Split, f32)],
@@ -80,16 +90,75 @@ impl BoundEngine {
         splits.sort_unstable();
         splits.dedup();
         let known = parent.map(|parent| parent.narrow.state.as_slice());
-        let narrow = host::scope(program, (lower, upper), &Given { known, splits: &splits, ascent });
+        let narrow = host::scope(program, (lower, upper), &Given { known, splits: &splits, ascent, settled: 0 });
         Ok((!narrow.is_empty).then(|| Base { narrow, precise: OnceLock::new(), splits }))
     }
 
-    /// Bounds rows over pieces of a base, each with `α` and `β` of its own; a lane stops once its bound is positive.
+    /// The `ReLU`s that a base leaves undecided and whose operands' bounds are found backwards: activation and neurons, in order.
     ///
     /// # Errors
     /// [`ErrorKind::Magnitude`] where f32 could overflow.
-    pub fn ascend(&self, base: &Base, lanes: &[Lane], ascent: &Ascent, keep: Keep) -> Result<Vec<Ended<f32>>, Error> {
-        ascend(self.narrow()?, &base.narrow, lanes, ascent, Goal::Positive, keep)
+    pub fn undecided(&self, base: &Base) -> Result<Vec<(u32, Vec<u32>)>, Error> {
+        let program = self.narrow()?;
+        let mut layers = Vec::new();
+        for (node, relax) in program.activations.iter().enumerate() {
+            let Some(relax) = relax.filter(|relax| relax.kind == ActivationKind::Relu as u32) else { continue };
+            if program.sweeps[program.node_at(relax.source)].is_none() {
+                continue;
+            }
+            let (at, n) = (relax.source as usize, relax.n as usize);
+            let is_undecided = |j: &u32| {
+                base.narrow.state[at + *j as usize] < 0.0 && base.narrow.state[at + n + *j as usize] > 0.0
+            };
+            let neurons: Vec<u32> = base.narrow.entries[node].iter().copied().filter(is_undecided).collect();
+            if !neurons.is_empty() {
+                layers.push((node as u32, neurons));
+            }
+        }
+        Ok(layers)
+    }
+
+    /// The same subdomain with tighter bounds of an activation's operand — `(neuron, lower, upper)` — and with what follows from
+    /// them; `None` if no point is left.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Magnitude`] where f32 could overflow.
+    pub fn tightened(
+        &self,
+        base: &Base,
+        activation: u32,
+        bounds: &[(u32, f32, f32)],
+        ascent: Ascent,
+    ) -> Result<Option<Base>, Error> {
+        let program = self.narrow()?;
+        let Some(relax) = &program.activations[activation as usize] else { return Err(ErrorKind::NotOptimised.into()) };
+        let mut known = base.narrow.state.clone();
+        for &(neuron, lower, upper) in bounds {
+            let (l, u) = (relax.source as usize + neuron as usize, (relax.source + relax.n + neuron) as usize);
+            known[l] = known[l].larger(lower);
+            known[u] = known[u].smaller(upper);
+        }
+        let given = Given { known: Some(&known), splits: &base.splits, ascent, settled: activation as usize };
+        let narrow = host::scope(program, base.ends(program.n_inputs), &given);
+        let splits = base.splits.clone();
+        Ok((!narrow.is_empty).then(|| Base { narrow, precise: OnceLock::new(), splits }))
+    }
+
+    /// Bounds rows over pieces of a base, each with `α` and `β` of its own; a lane stops once its output is positive, or its neuron
+    /// decided.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Magnitude`] where f32 could overflow, [`ErrorKind::NotOptimised`] where the target's bounds are not optimised.
+    pub fn ascend(
+        &self,
+        base: &Base,
+        target: Target,
+        lanes: &[Lane],
+        ascent: &Ascent,
+        keep: Keep,
+    ) -> Result<Vec<Ended<f32>>, Error> {
+        let goal = if target == Target::Outputs { Goal::Positive } else { Goal::Decided };
+        ascend(self.narrow()?, (&base.narrow, target), lanes, ascent, goal, keep)
     }
 
     /// As [`Self::ascend`], in f64: for what f32 leaves open only because of its slack.
@@ -103,7 +172,7 @@ impl BoundEngine {
             let (lower, upper) = base.ends(program.n_inputs);
             let widen = |ends: &[f32]| -> Vec<f64> { ends.iter().map(|&end| f64::from(end)).collect() };
             let ascent = Ascent { steps: 0, ..Ascent::default() };
-            let given = Given { known: Some(&known), splits: &base.splits, ascent };
+            let given = Given { known: Some(&known), splits: &base.splits, ascent, settled: 0 };
             // Bounds are taken over, so that only lines and error coefficients are new.
             let scope = host::forward_scope(program, (&widen(lower), &widen(upper)), &given);
             (!scope.is_empty).then_some(scope)
@@ -115,7 +184,7 @@ impl BoundEngine {
         // `α` belongs to the entries of the narrow scope; the precise one may have fewer.
         let translated: Vec<Vec<u8>> = lanes.iter().map(|lane| translate(&base.narrow, scope, lane.alpha)).collect();
         let lanes: Vec<Lane> = lanes.iter().zip(&translated).map(|(lane, alpha)| Lane { alpha, ..*lane }).collect();
-        ascend(program, scope, &lanes, ascent, Goal::Positive, Keep::default())
+        ascend(program, (scope, Target::Outputs), &lanes, ascent, Goal::Positive, Keep::default())
     }
 
     /// Bounds every output over every box with intermediate bounds and outputs optimised, in f32.
@@ -155,11 +224,11 @@ fn optimise<T: Logistic>(
     let n = program.n_inputs;
     let n_outputs = program.n_outputs;
     let mut bounds = Bounds { n_outputs, ..Bounds::default() };
-    let ends = |is_upper| (0..n_outputs as u32).map(move |output| Lane { output, is_upper, splits: &[], alpha: &[] });
+    let ends = |is_upper| (0..n_outputs as u32).map(move |neuron| Lane { neuron, is_upper, splits: &[], alpha: &[] });
     let lanes: Vec<Lane> = ends(false).chain(ends(true)).collect();
     for (lower, upper) in lower.chunks_exact(n).zip(upper.chunks_exact(n)) {
         let scope = host::scope(program, (lower, upper), &Given { ascent, ..Given::nothing() });
-        let ended = ascend(program, &scope, &lanes, &ascent, Goal::Tightest, Keep::default())?;
+        let ended = ascend(program, (&scope, Target::Outputs), &lanes, &ascent, Goal::Tightest, Keep::default())?;
         let (below, above) = ended.split_at(n_outputs);
         bounds.lower.extend(below.iter().map(|end| end.bound.to_f64()));
         bounds.lower_slack.extend(below.iter().map(|end| end.slack.to_f64()));
@@ -171,24 +240,37 @@ fn optimise<T: Logistic>(
     Ok(bounds)
 }
 
+/// The optimised pass of a target.
+fn pass<T>(program: &Program<T>, target: Target) -> Option<(&Backward, &Sweep)> {
+    let node = match target {
+        Target::Outputs => program.nodes.len() - 1,
+        Target::Operand(activation) => program.node_at(program.activations.get(activation as usize)?.as_ref()?.source),
+    };
+    let backward = program.steps.iter().find_map(|step| match (step, target) {
+        (Step::Objective(backward), Target::Outputs) => Some(backward),
+        (Step::Refine(_, backward), Target::Operand(_)) => {
+            (program.node_at(backward.concretize.target) == node).then_some(backward)
+        }
+        _ => None,
+    });
+    Some((backward?, program.sweeps[node].as_ref()?))
+}
+
 /// Blocks of lanes over all cores.
 fn ascend<T: Logistic>(
     program: &Program<T>,
-    scope: &Scope<T>,
+    (scope, target): (&Scope<T>, Target),
     lanes: &[Lane],
     ascent: &Ascent,
     goal: Goal,
     keep: Keep,
 ) -> Result<Vec<Ended<T>>, Error> {
-    let Some(Step::Objective(backward)) = program.steps.last() else {
-        return Err(ErrorKind::NotOptimised.into());
-    };
-    let sweep = program.sweeps.last().and_then(Option::as_ref).ok_or(ErrorKind::NotOptimised)?;
+    let (backward, sweep) = pass(program, target).ok_or(ErrorKind::NotOptimised)?;
     let shared = Shared { program, backward, sweep, scope };
     let n_threads = rayon::current_num_threads();
     let per_block = lanes.len().div_ceil(n_threads).next_multiple_of(host::LANES).clamp(host::LANES, BLOCK_LANES);
     let run = |block: &mut LaneBlock<T>, chunk: &[Lane]| {
-        let rows: Vec<Row> = chunk.iter().map(|lane| Row { neuron: lane.output, is_upper: lane.is_upper }).collect();
+        let rows: Vec<Row> = chunk.iter().map(|lane| Row { neuron: lane.neuron, is_upper: lane.is_upper }).collect();
         let starts: Vec<Start> =
             chunk.iter().map(|lane| Start { splits: lane.splits, alpha: lane.alpha }).collect();
         block.ascend(&shared, &rows, &starts, ascent, goal);

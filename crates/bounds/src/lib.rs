@@ -17,7 +17,7 @@ pub mod sweep;
 
 pub use device::{Device, DeviceChoice, DeviceDescription, host_peak_flop_per_s};
 pub use device::host::{Ascent, Ended, Keep, Split};
-pub use dual::{Base, Lane};
+pub use dual::{Base, Lane, Target};
 pub use engine::{Batch, BoundEngine, Bounds, Wanted};
 pub use error::{Error, ErrorKind};
 pub use flop::flop_per_box;

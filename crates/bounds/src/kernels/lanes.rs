@@ -312,7 +312,9 @@ pub fn onward_lines<T: Scalar, const LEVEL: u8>(
             if update.wants_gaps {
                 let gap = lanes_mut(gaps, at);
                 for r in 0..LANES {
-                    gap[r] = a[r].magnitude() * (h[r] - z[r].larger(T::ZERO)).magnitude();
+                    // Where the relaxation happens to be exact, what it might cost elsewhere decides.
+                    let width = a[r].magnitude() * (up_at[r] + T::LEAST_SLOPE) + T::LEAST_SLOPE;
+                    gap[r] = a[r].magnitude() * (h[r] - z[r].larger(T::ZERO)).magnitude() + width * T::of(1e-3);
                 }
             }
             if update.is_relu {

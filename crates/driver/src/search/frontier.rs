@@ -51,6 +51,11 @@ impl<P: Footprint> Frontier<P> {
         popped
     }
 
+    /// What is open, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &P> {
+        self.heap.iter().map(|Worst(subdomain)| &subdomain.piece)
+    }
+
     /// The worst score of all.
     pub fn worst(&self) -> Option<f64> {
         self.heap.peek().map(|Worst(subdomain)| subdomain.score)

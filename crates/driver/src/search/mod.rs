@@ -7,7 +7,9 @@ mod limits;
 mod objective;
 mod observer;
 pub(crate) mod random;
+mod relu_plan;
 mod relu_search;
+mod sharpen;
 mod verdict;
 mod verify;
 

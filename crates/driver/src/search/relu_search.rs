@@ -1,6 +1,4 @@
-use std::sync::Arc;
-
-use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, Split};
+use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, Split, Target};
 
 use crate::error::Error;
 use crate::search::branch_and_bound::End;
@@ -21,10 +19,11 @@ pub struct ReluSearch<'a> {
     objective: &'a Objective,
     engine: &'a BoundEngine,
     falsifier: &'a Falsifier<'a>,
-    base: Arc<Base>,
+    base: Base,
     frontier: Frontier<Piece>,
     n_trees: usize,
-    n_stuck: u64,
+    /// The disjuncts of leaves that could not be decided.
+    stuck: Vec<usize>,
     decided: f64,
     subdomains: u64,
     rebounded: u64,
@@ -72,7 +71,7 @@ impl Footprint for Piece {
 }
 
 impl<'a> ReluSearch<'a> {
-    /// Starts with one tree for every disjunct, all of them open.
+    /// Starts with one tree for each of these disjuncts.
     ///
     /// # Errors
     /// As [`BoundEngine::ascend`].
@@ -80,9 +79,10 @@ impl<'a> ReluSearch<'a> {
         objective: &'a Objective,
         engine: &'a BoundEngine,
         falsifier: &'a Falsifier<'a>,
-        base: Arc<Base>,
+        base: Base,
+        disjuncts: &[usize],
     ) -> Result<Self, Error> {
-        let n_trees = objective.disjuncts.len();
+        let n_trees = disjuncts.len();
         let mut search = Self {
             objective,
             engine,
@@ -90,14 +90,15 @@ impl<'a> ReluSearch<'a> {
             base,
             frontier: Frontier::new(),
             n_trees,
-            n_stuck: 0,
+            stuck: Vec::new(),
             decided: 0.0,
             subdomains: 0,
             rebounded: 0,
             least_decided: f64::INFINITY,
         };
-        let roots: Vec<(Piece, f64, u32)> = (0..n_trees)
-            .map(|disjunct| {
+        let roots: Vec<(Piece, f64, u32)> = disjuncts
+            .iter()
+            .map(|&disjunct| {
                 let n_rows = search.objective.disjuncts[disjunct].1.len();
                 let piece =
                     Piece {
@@ -125,31 +126,55 @@ impl<'a> ReluSearch<'a> {
         least.is_finite().then_some(least)
     }
 
-    /// Runs to the end.
+    /// Share of the trees' volumes (by halvings) that is decided, in `[0, 1]`.
+    pub fn decided(&self) -> f64 {
+        (self.decided / self.n_trees.max(1) as f64).min(1.0)
+    }
+
+    /// The disjuncts with open pieces, and the base.
+    pub fn into_open(self) -> (Vec<usize>, Base) {
+        let mut open = self.stuck;
+        open.extend(self.frontier.iter().map(|piece| piece.disjunct));
+        open.sort_unstable();
+        open.dedup();
+        (open, self.base)
+    }
+
+    /// Runs to the end, or until so many pieces have been bounded (`None`).
     ///
     /// # Errors
     /// When the bounds fail.
-    pub fn run(&mut self, clock: &Clock, observer: &mut dyn Observer) -> Result<End, Error> {
+    pub fn run(
+        &mut self,
+        most_subdomains: u64,
+        before: u64,
+        clock: &Clock,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<End>, Error> {
         loop {
             observer.round(Progress {
                 time_s: clock.elapsed().as_secs_f64(),
-                subdomains: self.subdomains,
+                subdomains: before + self.subdomains,
                 open: self.frontier.len() as u64,
-                decided: (self.decided / self.n_trees as f64).min(1.0),
+                decided: self.decided(),
                 lower_bound: self.lower_bound().unwrap_or(f64::NEG_INFINITY),
             });
             if self.frontier.is_empty() {
-                return Ok(if self.n_stuck == 0 { End::Verified } else { End::Stopped(StopReason::Precision) });
+                let is_open = !self.stuck.is_empty();
+                return Ok(Some(if is_open { End::Stopped(StopReason::Precision) } else { End::Verified }));
             }
-            if let Some(reason) = clock.stop(self.subdomains, self.frontier.memory_bytes()) {
-                return Ok(End::Stopped(reason));
+            if let Some(reason) = clock.stop(before + self.subdomains, self.frontier.memory_bytes()) {
+                return Ok(Some(End::Stopped(reason)));
+            }
+            if self.subdomains >= most_subdomains {
+                return Ok(None);
             }
             let n_lanes = self.round_lanes();
             let pieces = self.frontier.pop(n_lanes / 2);
             let children = self.split(pieces, n_lanes)?;
             let points = self.bound(children, STEPS)?;
             if let Some(found) = self.falsifier.attack_points(&points, 4, clock)? {
-                return Ok(End::Falsified(Box::new(found)));
+                return Ok(Some(End::Falsified(Box::new(found))));
             }
         }
     }
@@ -213,12 +238,12 @@ impl<'a> ReluSearch<'a> {
             .zip(&of_piece)
             .map(|(splits, &p)| {
                 let piece = &pieces[p].piece;
-                let output = (self.objective.disjuncts[piece.disjunct].1.start + piece.nearest) as u32;
-                Lane { output, is_upper: false, splits, alpha: &piece.duals[piece.nearest].alpha }
+                let neuron = (self.objective.disjuncts[piece.disjunct].1.start + piece.nearest) as u32;
+                Lane { neuron, is_upper: false, splits, alpha: &piece.duals[piece.nearest].alpha }
             })
             .collect();
         let ascent = Ascent { steps: 0, ..Ascent::default() };
-        let ended = self.engine.ascend(&self.base, &lanes, &ascent, Keep::default())?;
+        let ended = self.engine.ascend(&self.base, Target::Outputs, &lanes, &ascent, Keep::default())?;
         let mut place = 0;
         Ok(pieces
             .iter()
@@ -250,13 +275,13 @@ impl<'a> ReluSearch<'a> {
         let mut lanes = Vec::with_capacity(splits.len());
         for (piece, ..) in &pieces {
             for (row, dual) in self.objective.disjuncts[piece.disjunct].1.clone().zip(&piece.duals) {
-                let output = row as u32;
-                lanes.push(Lane { output, is_upper: false, splits: &splits[lanes.len()], alpha: &dual.alpha });
+                let neuron = row as u32;
+                lanes.push(Lane { neuron, is_upper: false, splits: &splits[lanes.len()], alpha: &dual.alpha });
             }
         }
         let ascent = Ascent { steps, ..Ascent::default() };
         let keep = Keep { duals: true, gaps: CANDIDATES, minimiser: true };
-        let ended = self.engine.ascend(&self.base, &lanes, &ascent, keep)?;
+        let ended = self.engine.ascend(&self.base, Target::Outputs, &lanes, &ascent, keep)?;
         self.subdomains += pieces.len() as u64;
         let doubtful: Vec<usize> =
             (0..lanes.len()).filter(|&lane| ended[lane].bound <= 0.0 && ended[lane].bound + ended[lane].slack > 0.0).collect();
@@ -322,7 +347,7 @@ impl<'a> ReluSearch<'a> {
             piece.duals.iter().map(|dual| piece.splits.iter().copied().zip(dual.beta.iter().copied()).collect()).collect();
         let lanes: Vec<Lane> = rows
             .zip(piece.duals.iter().zip(&splits))
-            .map(|(row, (dual, splits))| Lane { output: row as u32, is_upper: false, splits, alpha: &dual.alpha })
+            .map(|(row, (dual, splits))| Lane { neuron: row as u32, is_upper: false, splits, alpha: &dual.alpha })
             .collect();
         let ascent = Ascent { steps: LEAF_STEPS, decay: 0.985, ..Ascent::default() };
         let ended = self.engine.ascend_precisely(&self.base, &lanes, &ascent)?;
@@ -331,7 +356,7 @@ impl<'a> ReluSearch<'a> {
         if best > 0.0 {
             self.decided += 0.5_f64.powi(depth as i32);
         } else {
-            self.n_stuck += 1;
+            self.stuck.push(piece.disjunct);
         }
         self.least_decided = self.least_decided.min(best);
         Ok(())

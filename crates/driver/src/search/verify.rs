@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bounds::{Ascent, Batch, BoundEngine, Device, Optimised, Recipe, Wanted};
+use bounds::{Batch, BoundEngine, Device, Recipe, Wanted};
 use network::{Activation, Network, Op, Property};
 
 use crate::error::Error;
@@ -10,7 +10,7 @@ use crate::search::limits::{Clock, Interrupt, Limits};
 use crate::search::objective::Objective;
 use crate::search::observer::Observer;
 use crate::search::random::Random;
-use crate::search::relu_search::ReluSearch;
+use crate::search::relu_plan::ReluPlan;
 use crate::search::verdict::{Outcome, StopReason, Verdict};
 
 /// Decides one property of one network.
@@ -127,21 +127,8 @@ impl Verify<'_> {
             }
         }
         if self.splits_relus(objective, options.split) {
-            let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
-            let engine = BoundEngine::new(&Device::Host, Arc::clone(&objective.network), &objective.region, recipe)?;
-            let region = engine.region();
-            let base = engine.base((&region.lower, &region.upper), None, &[], Ascent::default())?;
-            let Some(base) = base else { return Ok(End::Verified) };
-            let mut search = ReluSearch::new(objective, &engine, &falsifier, Arc::new(base))?;
-            let end = search.run(clock, observer)?;
-            let (subdomains, rebounded) = search.counts();
-            outcome.subdomains += subdomains;
-            outcome.rebounded += rebounded;
-            outcome.lower_bound = match (outcome.lower_bound, search.lower_bound()) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-            return Ok(end);
+            let open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).collect::<Vec<_>>();
+            return ReluPlan::new(objective, &falsifier).run(open, clock, observer, outcome);
         }
         let mut search = BranchAndBound::new(objective, &engine, &falsifier);
         let end = search.run(clock, observer)?;

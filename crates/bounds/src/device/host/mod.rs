@@ -102,12 +102,14 @@ pub struct Given<'a, T> {
     pub splits: &'a [Split],
     /// How intermediate bounds are optimised (where the program can).
     pub ascent: Ascent,
+    /// Nodes before this one are not refined: what is known of them is as good.
+    pub settled: usize,
 }
 
 impl<T> Given<'_, T> {
     /// Nothing but the box, and nothing optimised.
     pub fn nothing() -> Self {
-        Self { known: None, splits: &[], ascent: Ascent { steps: 0, ..Ascent::default() } }
+        Self { known: None, splits: &[], ascent: Ascent { steps: 0, ..Ascent::default() }, settled: 0 }
     }
 
     /// The splits of one activation.
@@ -224,6 +226,7 @@ impl<T: Logistic> Workspace<T> {
                         return outcome;
                     }
                 }
+                Step::Refine(..) if node < given.settled => {}
                 Step::Refine(select, backward) => {
                     kernels::select(select, &self.scope.state, &mut self.scope.marks);
                     let list = &self.scope.marks[select.list as usize..];
