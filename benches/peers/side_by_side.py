@@ -24,7 +24,7 @@ CASES = [
         32,
     ),
 ]
-# On the processor the dense form bounds 4 to 50 times as many rows and is never the fastest.
+# On the processor the dense form bounds 2 to 70 times as many rows and is never the fastest.
 FORMS = {"cpu": ("flat", "padded"), "cuda": ("flat", "padded", "dense")}
 
 
