@@ -12,3 +12,5 @@ mod reference;
 mod regression;
 mod support;
 mod verify;
+#[cfg(unix)]
+mod vnncomp;
