@@ -21,8 +21,10 @@ fn tile<T: Scalar, V: Vector<T>, const I: usize, const N: usize>(
     neurons: &[u32; I],
 ) {
     let (from, to, adds) = slots;
+    let span = offsets.iter().fold(0, |span, &offset| span.max(offset as usize + 1));
     let mut sums = [[V::zero(); N]; I];
     for (k, base) in taps {
+        let weights = &weight[base as usize..][..span];
         let at = k as usize * width + vector;
         let rows = &from[at..at + N * LANES];
         let mut a = [V::zero(); N];
@@ -30,7 +32,8 @@ fn tile<T: Scalar, V: Vector<T>, const I: usize, const N: usize>(
             a[v] = V::load(lanes(rows, v * LANES));
         }
         for i in 0..I {
-            let w = weight[base as usize + offsets[i] as usize];
+            // SAFETY: `weights` is longer than every offset.
+            let w = unsafe { *weights.get_unchecked(offsets[i] as usize) };
             for v in 0..N {
                 sums[i][v] = sums[i][v].add_product(a[v], w);
             }
@@ -65,11 +68,17 @@ fn tiles<T: Scalar, V: Vector<T>, const I: usize, const N: usize>(
         // The last tile overlaps the one before: the same sums once more are cheaper than single neurons.
         let (offsets, neurons) = (array(offsets, n - I), array(neurons, n - I));
         tile::<T, V, I, N>((from, to, adds), place, weight, taps, offsets, neurons);
-    } else {
-        for at in start..n {
-            let (offsets, neurons) = (array(offsets, at), array(neurons, at));
-            tile::<T, V, 1, N>((from, to, adds), place, weight, taps.clone(), offsets, neurons);
-        }
+        return;
+    }
+    // Three at a time, as the channels of an image.
+    while start + 3 <= n {
+        let (offsets, neurons) = (array(offsets, start), array(neurons, start));
+        tile::<T, V, 3, N>((from, to, adds), place, weight, taps.clone(), offsets, neurons);
+        start += 3;
+    }
+    for at in start..n {
+        let (offsets, neurons) = (array(offsets, at), array(neurons, at));
+        tile::<T, V, 1, N>((from, to, adds), place, weight, taps.clone(), offsets, neurons);
     }
 }
 

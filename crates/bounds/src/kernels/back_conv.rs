@@ -1,4 +1,5 @@
-use crate::kernels::back_affine::{Tap, Wanted, back_step, put_slots, take_slots};
+use crate::kernels::back_affine::{Wanted, put_slots, take_slots};
+use crate::kernels::gather;
 use crate::kernels::rows::Block;
 use crate::program::{BackAffine, ConvShape};
 use crate::scalar::Scalar;
@@ -19,58 +20,53 @@ pub fn back_conv<T: Scalar, const LEVEL: u8>(
     let weight = &constants[params.weight as usize..][..(shape.out_channels * in_group * area) as usize];
     let (in_plane, out_plane) = (shape.in_height * shape.in_width, shape.out_height * shape.out_width);
     let width = block.width;
-    let mut reached = std::mem::take(&mut block.live[params.to as usize]);
-    let mut is_live = std::mem::take(&mut block.scratch);
+    let mut gather = gather::take(&mut block.gathers, params.weight);
     let mut slots = take_slots(block, params.from, params.to);
     let (from, live, to) = &mut slots;
-    is_live.clear();
-    is_live.resize(params.n_out as usize, 0);
-    live.iter().for_each(|&k| is_live[k as usize] = 1);
-    let mut is_wanted = vec![false; params.n_in as usize];
-    wanted.iter().for_each(|&i| is_wanted[i as usize] = true);
-    reached.clear();
-    let mut taps: Vec<Tap> = Vec::new();
-    let (mut neurons, mut offsets): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
-    for group in 0..shape.groups {
-        for pixel in 0..in_plane {
-            neurons.clear();
-            offsets.clear();
-            for c in 0..in_group {
-                let neuron = (group * in_group + c) * in_plane + pixel;
-                if is_wanted[neuron as usize] {
-                    neurons.push(neuron);
-                    offsets.push(c * area);
+    if !gather.is_for(live, wanted) {
+        gather.clear(params.weight, live, wanted);
+        let marks = &mut block.scratch;
+        marks.clear();
+        marks.resize((params.n_out + params.n_in) as usize, 0);
+        live.iter().for_each(|&k| marks[k as usize] = 1);
+        wanted.iter().for_each(|&i| marks[(params.n_out + i) as usize] = 1);
+        for group in 0..shape.groups {
+            for pixel in 0..in_plane {
+                for c in 0..in_group {
+                    let neuron = (group * in_group + c) * in_plane + pixel;
+                    if marks[(params.n_out + neuron) as usize] != 0 {
+                        gather.push_neuron(neuron, c * area);
+                    }
                 }
-            }
-            if neurons.is_empty() {
-                continue;
-            }
-            taps.clear();
-            let (y, x) = (pixel / shape.in_width, pixel % shape.in_width);
-            for (out_y, ky) in
-                windows(y, shape.pad_y, shape.kernel_height, shape.stride_y, shape.dilation_y, shape.out_height)
-            {
-                for (out_x, kx) in
-                    windows(x, shape.pad_x, shape.kernel_width, shape.stride_x, shape.dilation_x, shape.out_width)
+                if !gather.has_neurons() {
+                    continue;
+                }
+                let (y, x) = (pixel / shape.in_width, pixel % shape.in_width);
+                for (out_y, ky) in
+                    windows(y, shape.pad_y, shape.kernel_height, shape.stride_y, shape.dilation_y, shape.out_height)
                 {
-                    for o in group * out_group..(group + 1) * out_group {
-                        let k = o * out_plane + out_y * shape.out_width + out_x;
-                        if is_live[k as usize] != 0 {
-                            taps.push((k, o * in_group * area + ky * shape.kernel_width + kx));
+                    for (out_x, kx) in
+                        windows(x, shape.pad_x, shape.kernel_width, shape.stride_x, shape.dilation_x, shape.out_width)
+                    {
+                        for o in group * out_group..(group + 1) * out_group {
+                            let k = o * out_plane + out_y * shape.out_width + out_x;
+                            if marks[k as usize] != 0 {
+                                gather.push_tap((k, o * in_group * area + ky * shape.kernel_width + kx));
+                            }
                         }
                     }
                 }
-            }
-            if !taps.is_empty() {
-                back_step::<T, LEVEL, Tap>((from, to), width, weight, &taps, |&tap| tap, (&offsets, &neurons));
-                reached.extend_from_slice(&neurons);
+                gather.end_group(false);
             }
         }
     }
-    reached.sort_unstable();
+    gather.run::<T, LEVEL>((from, to), width, weight, |_, _, _| ());
     put_slots(block, (params.from, params.to), slots);
-    block.scratch = is_live;
-    block.live[params.to as usize] = reached;
+    let reached = &mut block.live[params.to as usize];
+    reached.clear();
+    reached.extend_from_slice(gather.neurons());
+    reached.sort_unstable();
+    block.gathers.push(gather);
 }
 
 /// The windows along one axis that contain input coordinate `at`, as (output coordinate, kernel coordinate).

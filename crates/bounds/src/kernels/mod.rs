@@ -13,6 +13,7 @@ mod back_max_pool;
 mod back_merge;
 mod back_sparse;
 mod concretize;
+mod gather;
 mod interval_add;
 mod interval_conv;
 mod interval_dense;

@@ -1,8 +1,9 @@
 //! The linear steps of a relaxed forward pass: one point per lane, pushed through the network. Nothing here is part of a bound, so
 //! that rounding is of no concern.
 
-use crate::kernels::back_affine::{Tap, back_step, put_slots, take_slots};
+use crate::kernels::back_affine::{back_step, put_slots, take_slots};
 use crate::kernels::back_max_pool::DOMINATES;
+use crate::kernels::gather;
 use crate::kernels::rows::{Block, LANES, lanes, lanes_mut};
 use crate::program::ConvShape;
 use crate::scalar::Scalar;
@@ -79,56 +80,54 @@ pub fn onward_conv<T: Scalar, const LEVEL: u8>(
     let bias = &constants[params.bias as usize..][..params.n_out as usize];
     let (in_plane, out_plane) = (shape.in_height * shape.in_width, shape.out_height * shape.out_width);
     let width = values.width;
-    let mut marks = std::mem::take(&mut values.scratch);
+    let mut gather = gather::take(&mut values.gathers, params.weight);
     let mut slots = take_slots(values, params.from, params.to);
     let (from, live, to) = &mut slots;
-    marks.clear();
-    marks.resize((params.n_in + params.n_out) as usize, 0);
-    live.iter().for_each(|&i| marks[i as usize] = 1);
-    wanted.iter().for_each(|&k| marks[(params.n_in + k) as usize] = 1);
-    let mut taps: Vec<Tap> = Vec::new();
-    let (mut neurons, mut offsets): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
-    for group in 0..shape.groups {
-        for pixel in 0..out_plane {
-            neurons.clear();
-            offsets.clear();
-            for o in group * out_group..(group + 1) * out_group {
-                let neuron = o * out_plane + pixel;
-                if marks[(params.n_in + neuron) as usize] != 0 {
-                    neurons.push(neuron);
-                    offsets.push(o);
+    if !gather.is_for(live, wanted) {
+        gather.clear(params.weight, live, wanted);
+        let marks = &mut values.scratch;
+        marks.clear();
+        marks.resize((params.n_in + params.n_out) as usize, 0);
+        live.iter().for_each(|&i| marks[i as usize] = 1);
+        wanted.iter().for_each(|&k| marks[(params.n_in + k) as usize] = 1);
+        for group in 0..shape.groups {
+            for pixel in 0..out_plane {
+                for o in group * out_group..(group + 1) * out_group {
+                    let neuron = o * out_plane + pixel;
+                    if marks[(params.n_in + neuron) as usize] != 0 {
+                        gather.push_neuron(neuron, o);
+                    }
                 }
-            }
-            if neurons.is_empty() {
-                continue;
-            }
-            taps.clear();
-            let (out_y, out_x) = (pixel / shape.out_width, pixel % shape.out_width);
-            for ky in 0..shape.kernel_height {
-                let y = (out_y * shape.stride_y + ky * shape.dilation_y).wrapping_sub(shape.pad_y);
-                if y >= shape.in_height {
+                if !gather.has_neurons() {
                     continue;
                 }
-                for kx in 0..shape.kernel_width {
-                    let x = (out_x * shape.stride_x + kx * shape.dilation_x).wrapping_sub(shape.pad_x);
-                    if x >= shape.in_width {
+                let (out_y, out_x) = (pixel / shape.out_width, pixel % shape.out_width);
+                for ky in 0..shape.kernel_height {
+                    let y = (out_y * shape.stride_y + ky * shape.dilation_y).wrapping_sub(shape.pad_y);
+                    if y >= shape.in_height {
                         continue;
                     }
-                    for c in 0..in_group {
-                        let i = (group * in_group + c) * in_plane + y * shape.in_width + x;
-                        if marks[i as usize] != 0 {
-                            let tap = c * area + ky * shape.kernel_width + kx;
-                            taps.push((i, tap * shape.out_channels));
+                    for kx in 0..shape.kernel_width {
+                        let x = (out_x * shape.stride_x + kx * shape.dilation_x).wrapping_sub(shape.pad_x);
+                        if x >= shape.in_width {
+                            continue;
+                        }
+                        for c in 0..in_group {
+                            let i = (group * in_group + c) * in_plane + y * shape.in_width + x;
+                            if marks[i as usize] != 0 {
+                                let tap = c * area + ky * shape.kernel_width + kx;
+                                gather.push_tap((i, tap * shape.out_channels));
+                            }
                         }
                     }
                 }
+                gather.end_group(true);
             }
-            back_step::<T, LEVEL, Tap>((from, to), width, weight, &taps, |&tap| tap, (&offsets, &neurons));
-            finish(bias, &neurons, !taps.is_empty(), width, to);
         }
     }
+    gather.run::<T, LEVEL>((from, to), width, weight, |to, neurons, has_sums| finish(bias, neurons, has_sums, width, to));
     put_slots(values, (params.from, params.to), slots);
-    values.scratch = marks;
+    values.gathers.push(gather);
     values.live[params.to as usize].clear();
     values.live[params.to as usize].extend_from_slice(wanted);
 }

@@ -1,3 +1,4 @@
+use crate::kernels::gather::Gather;
 use crate::scalar::Scalar;
 
 /// Rows are handled in vectors of this many.
@@ -27,6 +28,8 @@ pub struct Block<T> {
     pub slack: Vec<T>,
     /// Room for lists.
     pub scratch: Vec<u32>,
+    /// The sums of each convolution, as last found.
+    pub gathers: Vec<Gather>,
 }
 
 impl<T: Scalar> Block<T> {
@@ -39,6 +42,7 @@ impl<T: Scalar> Block<T> {
             bias: Vec::new(),
             slack: Vec::new(),
             scratch: Vec::new(),
+            gathers: Vec::new(),
         }
     }
 
