@@ -187,7 +187,8 @@ impl BoundEngine {
         ascend(program, (scope, Target::Outputs), &lanes, ascent, Goal::Positive, Keep::default())
     }
 
-    /// Bounds every output over every box with intermediate bounds and outputs optimised, in f32.
+    /// Bounds every output over every box with intermediate bounds and outputs optimised, in f32. Where the recipe has lower ends
+    /// only, an output's optimisation stops once it is positive.
     ///
     /// # Errors
     /// As [`Self::bound`].
@@ -214,7 +215,7 @@ impl BoundEngine {
     }
 }
 
-/// Both ends of every output over every box.
+/// Lower ends of every output over every box, and upper ends where the recipe has both.
 fn optimise<T: Logistic>(
     engine: &BoundEngine,
     program: &Program<T>,
@@ -223,20 +224,27 @@ fn optimise<T: Logistic>(
 ) -> Result<Bounds, Error> {
     let n = program.n_inputs;
     let n_outputs = program.n_outputs;
-    let mut bounds = Bounds { n_outputs, ..Bounds::default() };
+    let has_both = engine.recipe().both_ends;
     let ends = |is_upper| (0..n_outputs as u32).map(move |neuron| Lane { neuron, is_upper, splits: &[], alpha: &[] });
-    let lanes: Vec<Lane> = ends(false).chain(ends(true)).collect();
-    for (lower, upper) in lower.chunks_exact(n).zip(upper.chunks_exact(n)) {
-        let scope = host::scope(program, (lower, upper), &Given { ascent, ..Given::nothing() });
-        let ended = ascend(program, (&scope, Target::Outputs), &lanes, &ascent, Goal::Tightest, Keep::default())?;
+    let lanes: Vec<Lane> = ends(false).chain(ends(true).filter(|_| has_both)).collect();
+    let goal = if has_both { Goal::Tightest } else { Goal::Positive };
+    let one = |b: usize| {
+        let given = Given { ascent, ..Given::nothing() };
+        let scope = host::scope(program, (&lower[b * n..][..n], &upper[b * n..][..n]), &given);
+        let ended = self::ascend(program, (&scope, Target::Outputs), &lanes, &ascent, goal, Keep::default())?;
+        Ok((ended, scope.entries.iter().map(|entries| entries.len() as u64).sum::<u64>()))
+    };
+    let found: Vec<Result<_, Error>> = (0..lower.len() / n).into_par_iter().with_min_len(1).map(one).collect();
+    let mut bounds = Bounds { n_outputs, ..Bounds::default() };
+    for found in found {
+        let (ended, n_unstable) = found?;
         let (below, above) = ended.split_at(n_outputs);
         bounds.lower.extend(below.iter().map(|end| end.bound.to_f64()));
         bounds.lower_slack.extend(below.iter().map(|end| end.slack.to_f64()));
         bounds.upper.extend(above.iter().map(|end| -end.bound.to_f64()));
         bounds.upper_slack.extend(above.iter().map(|end| end.slack.to_f64()));
-        bounds.n_unstable += scope.entries.iter().map(|entries| entries.len() as u64).sum::<u64>();
+        bounds.n_unstable += n_unstable;
     }
-    debug_assert_eq!(engine.network().n_outputs(), n_outputs);
     Ok(bounds)
 }
 

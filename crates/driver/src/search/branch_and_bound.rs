@@ -1,4 +1,4 @@
-use bounds::{Batch, BoundEngine, Bounds, Wanted};
+use bounds::{Ascent, Batch, BoundEngine, Bounds, Optimised, Wanted};
 
 use crate::error::Error;
 use crate::search::falsify::Falsifier;
@@ -28,6 +28,9 @@ pub struct BranchAndBound<'a> {
     rows_per_subdomain: u64,
     /// Smallest lower bound among decided pieces.
     least_decided: f64,
+    /// Whether the engine has optimised bounds, and rounds until they are tried again.
+    can_optimise: bool,
+    rests: u32,
 }
 
 /// A piece that its bounds left open.
@@ -55,6 +58,13 @@ pub enum End {
 const ROUND_MACS: u64 = 2_000_000_000;
 /// Most slopes per subdomain that are read back for the attack.
 const MOST_SLOPES: usize = 256;
+/// Subdomains before optimised bounds are tried, and their steps.
+const PLAIN_SUBDOMAINS: u64 = 16_384;
+const OPTIMISED_STEPS: usize = 8;
+/// Pieces of a round that are tried first; the share of them that must be decided; rounds without if they are not.
+const SAMPLE: usize = 64;
+const WORTHWHILE: f64 = 0.25;
+const RESTS: u32 = 8;
 /// Most subdomains in one round.
 const ROUND_SUBDOMAINS: usize = 8192;
 
@@ -75,6 +85,8 @@ impl<'a> BranchAndBound<'a> {
             rebounded: 0,
             rows_per_subdomain: 0,
             least_decided: f64::INFINITY,
+            can_optimise: engine.recipe().optimised == Optimised::Everything,
+            rests: 0,
         }
     }
 
@@ -160,9 +172,55 @@ impl<'a> BranchAndBound<'a> {
             }
         }
         self.rebound(doubtful, &mut open)?;
+        let mut open = self.optimise(open)?;
         open.sort_by(|Open { piece: a, .. }, Open { piece: b, .. }| {
             a.score.total_cmp(&b.score).then(a.serial.cmp(&b.serial))
         });
+        Ok(open)
+    }
+
+    /// Bounds open pieces again with optimised slopes once the search has grown: each costs as much as tens of plain ones, and pays
+    /// where it ends a subtree of more. A sample says whether it does.
+    fn optimise(&mut self, mut open: Vec<Open>) -> Result<Vec<Open>, Error> {
+        if !self.can_optimise || self.subdomains < PLAIN_SUBDOMAINS || open.is_empty() {
+            return Ok(open);
+        }
+        if self.rests > 0 {
+            self.rests -= 1;
+            return Ok(open);
+        }
+        let rest = open.split_off(open.len().min(SAMPLE));
+        let n_sampled = open.len();
+        let mut left = self.optimised(open)?;
+        if (n_sampled - left.len()) as f64 >= WORTHWHILE * n_sampled as f64 {
+            left.extend(self.optimised(rest)?);
+        } else {
+            self.rests = RESTS;
+            left.extend(rest);
+        }
+        Ok(left)
+    }
+
+    /// What optimised bounds leave open.
+    fn optimised(&mut self, pieces: Vec<Open>) -> Result<Vec<Open>, Error> {
+        let n = self.engine.network().n_inputs();
+        let mut batch = Batch::default();
+        for Open { piece, .. } in &pieces {
+            batch.lower.extend_from_slice(&piece.piece[..n]);
+            batch.upper.extend_from_slice(&piece.piece[n..]);
+        }
+        let bounds = self.engine.bound_optimised(&batch, Ascent { steps: OPTIMISED_STEPS, ..Ascent::default() })?;
+        let mut open = Vec::new();
+        for (b, mut kept) in pieces.into_iter().enumerate() {
+            let lower = rows(&bounds.lower, bounds.n_outputs, b);
+            // Each bound is sound, so that the better one counts.
+            kept.piece.score = kept.piece.score.max(self.objective.score(lower));
+            if self.objective.is_excluded(lower) {
+                self.decide(&kept.piece);
+            } else {
+                open.push(kept);
+            }
+        }
         Ok(open)
     }
 

@@ -97,7 +97,7 @@ impl Verify<'_> {
     ) -> Result<End, Error> {
         let centre = centre(objective);
         let engine =
-            BoundEngine::new(self.device, Arc::clone(&objective.network), &objective.region, Recipe::default())?;
+            BoundEngine::new(self.device, Arc::clone(&objective.network), &objective.region, Recipe{optimised: bounds::Optimised::Everything, ..Recipe::default()})?;
         let falsifier = Falsifier::new(self.device, self.network, self.property, objective)?;
         outcome.fallback = outcome.fallback.take().or_else(|| engine.fallback().map(str::to_owned));
         if let Some(found) = falsifier.confirm(&centre)? {
