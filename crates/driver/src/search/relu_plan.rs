@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bounds::{Ascent, BoundEngine, Device, Optimised, Recipe};
+use bounds::{Ascent, Base, BoundEngine, Device, Optimised, Recipe, Split};
 
 use crate::error::Error;
 use crate::search::branch_and_bound::End;
@@ -24,13 +24,18 @@ pub struct ReluPlan<'a> {
 }
 
 /// Pieces of a turn's search, rounds of splits and multiply-adds of the sharpening before it.
-const TURNS: [(u64, usize, u64); 5] = [
+type Turn = (u64, usize, u64);
+
+/// The turns over the whole region.
+const TURNS: [Turn; 4] = [
     (2_048, 0, 0),
     (4_096, 6, 100_000_000_000),
     (8_192, 9, 500_000_000_000),
-    (32_768, 12, 2_000_000_000_000),
-    (u64::MAX, 14, 4_000_000_000_000),
+    (16_384, 12, 1_500_000_000_000),
 ];
+
+/// The turns over half of what the turns before could not decide.
+const HALF_TURNS: [Turn; 2] = [(4_096, 6, 100_000_000_000), (16_384, 10, 700_000_000_000)];
 
 /// A search that has decided this share goes on instead of starting over.
 const NEARLY: f64 = 0.9;
@@ -47,49 +52,83 @@ impl<'a> ReluPlan<'a> {
     /// When the bounds fail.
     pub fn run(
         &self,
-        mut open: Vec<usize>,
+        open: Vec<usize>,
         clock: &Clock,
         observer: &mut dyn Observer,
         outcome: &mut Outcome,
     ) -> Result<End, Error> {
-        let Self { objective, falsifier } = *self;
+        let objective = self.objective;
         let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
         let engine = BoundEngine::new(&Device::Host, Arc::clone(&objective.network), &objective.region, recipe)?;
         let region = engine.region();
-        let Some(mut base) = engine.base((&region.lower, &region.upper), None, &[], Ascent::default())? else {
-            return Ok(End::Verified);
-        };
-        for (turn, &(most_subdomains, rounds, macs)) in TURNS.iter().enumerate() {
+        let ends = (region.lower.clone(), region.upper.clone());
+        let root = engine.base((&ends.0, &ends.1), None, &[], Ascent::default())?;
+        // Halves that are still to be decided, each with its disjuncts; the last first.
+        let mut left: Vec<(Base, Vec<usize>, &[Turn])> = root.into_iter().map(|root| (root, open.clone(), &TURNS[..])).collect();
+        let mut least = f64::INFINITY;
+        while let Some((base, open, turns)) = left.pop() {
+            match self.decide(&engine, base, open, turns, (clock, observer, outcome))? {
+                Ok((End::Verified, bound)) => least = least.min(bound),
+                Ok((end, bound)) => {
+                    outcome.lower_bound = Some(least.min(bound)).filter(|bound| bound.is_finite());
+                    return Ok(end);
+                }
+                Err((open, base, split)) => {
+                    for is_active in [false, true] {
+                        let mut splits = base.splits().to_vec();
+                        splits.push(Split { is_active, ..split });
+                        if let Some(half) = engine.base((&ends.0, &ends.1), Some(&base), &splits, Ascent::default())? {
+                            left.push((half, open.clone(), &HALF_TURNS));
+                        }
+                    }
+                }
+            }
+        }
+        outcome.lower_bound = Some(least).filter(|bound| bound.is_finite());
+        Ok(End::Verified)
+    }
+
+    /// Takes turns over one base: how it ended, with the smallest bound, or what is left of it and where it should be split.
+    fn decide(
+        &self,
+        engine: &BoundEngine,
+        mut base: Base,
+        mut open: Vec<usize>,
+        turns: &[Turn],
+        (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
+    ) -> Result<Result<(End, f64), (Vec<usize>, Base, Split)>, Error> {
+        let mut least = f64::INFINITY;
+        for (turn, &(most_subdomains, rounds, macs)) in turns.iter().enumerate() {
             if rounds > 0 {
-                let Some(sharper) = Sharpen::new(&engine, rounds, macs).run(&base, clock)? else {
-                    return Ok(End::Verified);
+                let Some(sharper) = Sharpen::new(engine, rounds, macs).run(&base, clock)? else {
+                    return Ok(Ok((End::Verified, least)));
                 };
                 base = sharper;
             }
-            let mut search = ReluSearch::new(objective, &engine, falsifier, base, &open)?;
+            let mut search = ReluSearch::new(self.objective, engine, self.falsifier, base, &open)?;
             let before = outcome.subdomains;
             let mut end = search.run(most_subdomains, before, clock, observer)?;
             if end.is_none() && search.decided() >= NEARLY {
-                end = search.run(u64::MAX, before, clock, observer)?;
+                end = search.run(most_subdomains.saturating_mul(8), before, clock, observer)?;
             }
             let (subdomains, rebounded) = search.counts();
             outcome.subdomains += subdomains;
             outcome.rebounded += rebounded;
-            let is_last = turn + 1 == TURNS.len();
-            match end {
-                // Sharper bounds may decide what is stuck.
-                None | Some(End::Stopped(StopReason::Precision)) if !is_last => {
+            let bound = search.lower_bound().unwrap_or(f64::INFINITY).min(least);
+            let is_last = turn + 1 == turns.len();
+            match (end, search.root_split()) {
+                // Sharper bounds may decide what is stuck; so may halves.
+                (None, Some(split)) if is_last => {
+                    let (open, base) = search.into_open();
+                    return Ok(Err((open, base, split)));
+                }
+                (None | Some(End::Stopped(StopReason::Precision)), _) if !is_last => {
+                    least = least.min(search.least_decided());
                     (open, base) = search.into_open();
                 }
-                end => {
-                    outcome.lower_bound = match (outcome.lower_bound, search.lower_bound()) {
-                        (Some(a), Some(b)) => Some(a.min(b)),
-                        (a, b) => a.or(b),
-                    };
-                    return Ok(end.unwrap_or(End::Stopped(StopReason::Precision)));
-                }
+                (end, _) => return Ok(Ok((end.unwrap_or(End::Stopped(StopReason::Precision)), bound))),
             }
         }
-        Ok(End::Stopped(StopReason::Precision))
+        Ok(Ok((End::Stopped(StopReason::Precision), least)))
     }
 }

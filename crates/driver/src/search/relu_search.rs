@@ -28,6 +28,7 @@ pub struct ReluSearch<'a> {
     subdomains: u64,
     rebounded: u64,
     least_decided: f64,
+    root_split: Option<Split>,
 }
 
 /// A piece and what bounded it.
@@ -95,6 +96,7 @@ impl<'a> ReluSearch<'a> {
             subdomains: 0,
             rebounded: 0,
             least_decided: f64::INFINITY,
+            root_split: None,
         };
         let roots: Vec<(Piece, f64, u32)> = disjuncts
             .iter()
@@ -124,6 +126,16 @@ impl<'a> ReluSearch<'a> {
     pub fn lower_bound(&self) -> Option<f64> {
         let least = self.frontier.worst().unwrap_or(f64::INFINITY).min(self.least_decided);
         least.is_finite().then_some(least)
+    }
+
+    /// The split that the trees' roots gained most by, if any was split.
+    pub fn root_split(&self) -> Option<Split> {
+        self.root_split
+    }
+
+    /// The smallest bound among decided pieces.
+    pub fn least_decided(&self) -> f64 {
+        self.least_decided
     }
 
     /// Share of the trees' volumes (by halvings) that is decided, in `[0, 1]`.
@@ -196,6 +208,10 @@ impl<'a> ReluSearch<'a> {
         let mut children = Vec::new();
         for (piece, ranked) in pieces.into_iter().zip(ranked) {
             let chosen = &ranked[..ranked.len().min(levels)];
+            if piece.depth == 0 {
+                // The worst disjunct comes first.
+                self.root_split = self.root_split.or(chosen.first().copied());
+            }
             if chosen.is_empty() {
                 self.finish_leaf(piece)?;
                 continue;

@@ -88,7 +88,8 @@ impl<'a> Sharpen<'a> {
         let ends = |neuron: &u32| [false, true].map(|is_upper| Tree { neuron: *neuron, is_upper, leaves: Vec::new() });
         let mut trees: Vec<Tree> = neurons.iter().flat_map(ends).collect();
         for tree in &mut trees {
-            tree.leaves.push(Leaf { splits: Vec::new(), alpha: Box::new([]), candidate: None, bound: f32::NEG_INFINITY });
+            let splits = base.splits().iter().map(|split| (*split, 0.0)).collect();
+            tree.leaves.push(Leaf { splits, alpha: Box::new([]), candidate: None, bound: f32::NEG_INFINITY });
         }
         let mut cost = 0;
         let all: Vec<(usize, usize)> = (0..trees.len()).map(|tree| (tree, 0)).collect();
