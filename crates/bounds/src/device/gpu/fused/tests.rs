@@ -1,0 +1,282 @@
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use network::{Activation, Network};
+
+use super::Fused;
+use super::tables::{Allowance, Tables};
+use crate::device::gpu::Gpu;
+use crate::device::gpu::samples::{Chain, Numbers, networks};
+use crate::device::gpu::tests::{assert_close, assert_same_results, boxes, gpu, recipes, recorded, request};
+use crate::device::host::{self, Raw, Request};
+use crate::program::{Program, Step};
+use crate::{Arithmetic, Method, Recipe, record};
+
+/// What the test device allows, with at most this many tiles.
+fn allowance(gpu: &Gpu, tiles: u32) -> Allowance {
+    Allowance { tiles, ..Allowance::of(&gpu.shared.device.limits()) }
+}
+
+fn fused(gpu: &Gpu, program: &Program<f32>, tiles: u32) -> Option<Fused> {
+    let tables = Tables::new(program, allowance(gpu, tiles))?;
+    Some(Fused::new(Arc::clone(&gpu.shared), tables).unwrap())
+}
+
+/// Chains of full matrices, with what the other samples lack.
+fn chains() -> Vec<(&'static str, Network)> {
+    let slopes: Vec<f64> = (0..17).map(|i| -0.5 + 0.15 * f64::from(i)).collect();
+    let mixed = Chain::new(&[6], 51)
+        .dense(21)
+        .activation(Activation::Sigmoid)
+        .dense(17)
+        .activation(Activation::LeakyRelu(slopes.into()))
+        .dense(9)
+        .activation(Activation::Tanh)
+        .dense(10)
+        .activation(Activation::Clip { lower: -0.25, upper: 0.75 })
+        .folded(2)
+        .build();
+    let wide_input = Chain::new(&[67], 52).dense(12).relu().dense(16).relu().dense(3).build();
+    let fours = Chain::new(&[4], 53).dense(8).relu().dense(8).relu().dense(4).build();
+    let unseparated = Chain::new(&[5], 54).dense(9).dense(11).relu().dense(7).relu().dense(7).dense(2).build();
+    let first = Chain::new(&[6], 55).relu().dense(9).relu().dense(4).build();
+    let one = Chain::new(&[3], 56).dense(1).relu().dense(1).build();
+    vec![
+        ("mixed", mixed),
+        ("wide input", wide_input),
+        ("fours", fours),
+        ("unseparated", unseparated),
+        ("first", first),
+        ("one", one),
+    ]
+}
+
+#[test]
+fn fused_results_agree_with_the_steps_and_the_host() {
+    let Some(gpu) = gpu() else { return };
+    let mut qualified = Vec::new();
+    for (name, network) in networks().into_iter().chain(chains()) {
+        for recipe in recipes() {
+            let program = recorded(&network, recipe);
+            let (lower, upper) = boxes(network.n_inputs(), 6, 0.3);
+            let expected = host::bound(&program, request(&lower, &upper));
+            // Each number of tiles is compiled anew: all of them where it matters.
+            let many = recipe == recipes()[1];
+            for &tiles in if many { &[8, 1, 3][..] } else { &[8] } {
+                let Some(fused) = fused(&gpu, &program, tiles) else { continue };
+                assert!(fused.n_tiles() <= tiles);
+                let what = format!("{name}, {recipe:?}, {tiles} tiles");
+                let got = fused.bound(request(&lower, &upper)).unwrap();
+                assert_same_results(&what, &got, &expected);
+                if tiles == 8 {
+                    let steps = gpu.load_stepwise(&program).unwrap().bound(request(&lower, &upper)).unwrap();
+                    assert_same_results(&format!("{what}, steps"), &got, &steps);
+                    qualified.push((name, recipe.method));
+                }
+            }
+        }
+    }
+    for name in ["deep", "folded", "activation last"].into_iter().chain(chains().into_iter().map(|(name, _)| name)) {
+        for method in [Method::Crown, Method::CrownIbp] {
+            assert!(qualified.contains(&(name, method)), "{name}, {method:?} must qualify");
+        }
+    }
+    assert!(qualified.iter().all(|&(_, method)| method != Method::Ibp), "there is nothing to fuse");
+}
+
+#[test]
+fn sampled_outputs_lie_above_fused_bounds() {
+    let Some(gpu) = gpu() else { return };
+    let mut numbers = Numbers(78);
+    let mut n_judged = 0;
+    for (name, network) in networks().into_iter().chain(chains()) {
+        let program = recorded(&network, Recipe { both_ends: true, ..Recipe::default() });
+        let Some(fused) = fused(&gpu, &program, 8) else { continue };
+        let (lower, upper) = boxes(network.n_inputs(), 40, 0.3);
+        let raw = fused.bound(request(&lower, &upper)).unwrap();
+        n_judged += assert_sound(name, &network, (&lower, &upper), &raw.lower, &mut numbers);
+    }
+    assert!(n_judged > 10_000);
+}
+
+/// Compares the bounds of both ends with outputs at random points and corners; returns how many were looked at.
+#[track_caller]
+fn assert_sound(
+    name: &str,
+    network: &Network,
+    (lower, upper): (&[f32], &[f32]),
+    bounds: &[f32],
+    numbers: &mut Numbers,
+) -> usize {
+    let (n, n_out) = (network.n_inputs(), network.n_outputs());
+    let mut n_judged = 0;
+    for (b, rows) in bounds.chunks_exact(2 * n_out).enumerate() {
+        for _ in 0..60 {
+            let ends = lower[b * n..][..n].iter().zip(&upper[b * n..][..n]);
+            let x: Vec<f64> = ends
+                .map(|(&l, &u)| match numbers.next() {
+                    t if t < 0.3 => f64::from(l),
+                    t if t > 0.7 => f64::from(u),
+                    t => f64::from(l) + (f64::from(u) - f64::from(l)) * (t - 0.3) / 0.4,
+                })
+                .collect();
+            for (k, value) in network.evaluate(&x).unwrap().into_iter().enumerate() {
+                let row = |r: usize| f64::from(rows[r]);
+                assert!(value >= row(k) && -value >= row(n_out + k), "{name}, box {b}, output {k}: {value} escapes");
+                n_judged += 1;
+            }
+        }
+    }
+    n_judged
+}
+
+#[test]
+fn fused_bounds_that_overflow_prove_nothing() {
+    let Some(gpu) = gpu() else { return };
+    let (_, network) = networks().swap_remove(3);
+    let (lower, upper) = boxes(network.n_inputs(), 4, 0.3);
+    let mut program = recorded(&network, Recipe::default());
+    for step in &mut program.steps {
+        if let Step::Refine(_, backward) | Step::Objective(backward) = step {
+            (backward.concretize.gamma, backward.concretize.inflation) = (3e38, 3e38);
+        }
+    }
+    let raw = fused(&gpu, &program, 8).expect("it qualifies").bound(request(&lower, &upper)).unwrap();
+    assert!(raw.lower.iter().all(|&bound| bound == -3e38) && raw.slack.iter().all(|&slack| slack == 3e38));
+    // Where only the refinements fail, the intervals are still there.
+    let mut program = recorded(&network, Recipe { keep_interval: false, ..Recipe::default() });
+    for step in &mut program.steps {
+        if let Step::Refine(_, backward) = step {
+            (backward.concretize.gamma, backward.concretize.inflation) = (3e38, 3e38);
+        }
+    }
+    let raw = fused(&gpu, &program, 8).expect("it qualifies").bound(request(&lower, &upper)).unwrap();
+    let intervals = recorded(&network, Recipe { method: Method::CrownIbp, ..Recipe::default() });
+    let expected = host::bound(&intervals, request(&lower, &upper));
+    assert_close("lower", &raw.lower, &expected.lower);
+}
+
+#[test]
+fn thousands_of_subdomains_agree_with_the_host_whatever_the_submissions() {
+    let Some(gpu) = gpu() else { return };
+    let network = Chain::new(&[3], 21).dense(10).relu().dense(10).relu().dense(6).relu().dense(2).build();
+    let program = recorded(&network, Recipe::default());
+    let fused = fused(&gpu, &program, 8).expect("it qualifies");
+    let (lower, upper) = boxes(3, 3000, 0.2);
+    let got = fused.bound(request(&lower, &upper)).unwrap();
+    let expected = host::bound(&program, request(&lower, &upper));
+    assert_close("lower", &got.lower, &expected.lower);
+    assert_close("slack", &got.slack, &expected.slack);
+    assert_eq!(got.n_unstable, expected.n_unstable);
+    // Rounding may tip a score or two that are nearly equal.
+    let n_same = got.split.iter().zip(&expected.split).filter(|(g, e)| g == e).count();
+    assert!(n_same >= 2990, "{n_same} of 3000 splits agree");
+    fused.limit(700);
+    assert_eq!(fused.bound(request(&lower, &upper)).unwrap(), got);
+    // Smaller batches share the buffers.
+    for n in [1, 500, 3, 0] {
+        let part = fused.bound(request(&lower[..3 * n], &upper[..3 * n])).unwrap();
+        assert_eq!(part.lower, got.lower[..2 * n]);
+        assert_eq!(part.split, got.split[..n]);
+    }
+}
+
+/// Boxes per second: run by hand, in release.
+#[test]
+#[ignore = "it measures"]
+fn throughput_on_acas_xu() {
+    let Some(gpu) = gpu() else { return };
+    let Some((network, lower, upper)) = acas() else { return };
+    let program =
+        record(&network, &lower.map(|x| x - 1e-6), &upper.map(|x| x + 1e-6), Recipe::default(), Arithmetic::DEVICE_F32);
+    let program = program.unwrap();
+    let (lower, upper) = pieces(&lower, &upper, 4096, 0.1);
+    let wanted = Request { wants_coefficients: false, ..request(&lower, &upper) };
+    let report = |what: &str, bound: &dyn Fn() -> Raw<f32>| {
+        let rows = bound().n_rows;
+        let start = std::time::Instant::now();
+        bound();
+        let rate = 4096.0 / start.elapsed().as_secs_f64();
+        writeln!(std::io::stderr(), "{what}: {rate:.0} boxes/s, {} rows each", rows / 4096).unwrap();
+    };
+    for tiles in [1, 2, 4, 8] {
+        let fused = fused(&gpu, &program, tiles).unwrap();
+        report(&format!("{tiles} tiles, {} bytes", fused.tables.shape.bytes()), &|| fused.bound(wanted).unwrap());
+    }
+    let steps = gpu.load_stepwise(&program).unwrap();
+    report("steps", &|| steps.bound(wanted).unwrap());
+    report("host", &|| host::bound(&program, wanted));
+}
+
+#[test]
+fn a_program_past_the_allowance_does_not_qualify() {
+    let (_, network) = networks().swap_remove(3);
+    let program = recorded(&network, Recipe::default());
+    let most = Allowance { invocations: 256, bytes: 32 << 10, tiles: 8 };
+    let shape = |allowance| Tables::new(&program, allowance).map(|tables| tables.shape);
+    assert_eq!(shape(most).unwrap().tiles, 8);
+    // The same network, fewer rows at a time.
+    assert_eq!(shape(Allowance { invocations: 64, ..most }).unwrap().tiles, 4);
+    let smallest = shape(Allowance { tiles: 1, ..most }).unwrap();
+    assert_eq!(shape(Allowance { bytes: smallest.bytes(), ..most }).unwrap().tiles, 1);
+    assert_eq!(shape(Allowance { bytes: smallest.bytes() - 1, ..most }), None);
+    assert_eq!(shape(Allowance { invocations: 12, ..most }), None);
+}
+
+/// A folder of the reference data; none, said aloud, if they are absent.
+fn reference(path: &str) -> Option<PathBuf> {
+    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let found = std::env::var_os("DIADEM_DATA").map_or_else(default, PathBuf::from).join(path);
+    if found.exists() {
+        return Some(found);
+    }
+    writeln!(std::io::stderr(), "\n*** SKIPPED: {} is absent; set DIADEM_DATA ***", found.display())
+        .expect("the terminal accepts text");
+    None
+}
+
+/// An ACAS Xu network and the middle of its first property's region.
+pub fn acas() -> Option<(Network, [f64; 5], [f64; 5])> {
+    let path = reference("vnncomp/acasxu/onnx/ACASXU_run2a_1_1_batch_2000.onnx")?;
+    let network = network::onnx::read(&path).unwrap().simplify().unwrap();
+    let lower = [0.6, -0.5, -0.5, 0.45, -0.5];
+    let upper = [0.679_857_769, 0.5, 0.5, 0.5, -0.45];
+    Some((network, lower, upper))
+}
+
+/// Boxes of about this share of a region's sides, anywhere in it.
+pub fn pieces(lower: &[f64], upper: &[f64], n_boxes: usize, share: f64) -> (Vec<f32>, Vec<f32>) {
+    let mut numbers = Numbers(0x5eed_5eed_5eed_5eed);
+    let mut ends = (Vec::new(), Vec::new());
+    for _ in 0..n_boxes {
+        for (l, u) in lower.iter().zip(upper) {
+            let width = share * (u - l);
+            let start = numbers.between(*l, u - width);
+            ends.0.push((start as f32).max(*l as f32));
+            ends.1.push(((start + width) as f32).min(*u as f32));
+        }
+    }
+    ends
+}
+
+#[test]
+fn fused_bounds_of_acas_xu_agree_with_the_steps_and_the_host() {
+    let Some(gpu) = gpu() else { return };
+    let Some((network, lower, upper)) = acas() else { return };
+    let recipe = Recipe { both_ends: true, ..Recipe::default() };
+    let program = record(&network, &lower.map(|x| x - 1e-6), &upper.map(|x| x + 1e-6), recipe, Arithmetic::DEVICE_F32);
+    let program = program.unwrap();
+    let fused = fused(&gpu, &program, 8).expect("ACAS Xu qualifies");
+    for share in [1.0, 0.2, 0.01] {
+        let (lower, upper) = pieces(&lower, &upper, 40, share);
+        let what = format!("{share} of the region");
+        let got = fused.bound(request(&lower, &upper)).unwrap();
+        let expected = host::bound(&program, request(&lower, &upper));
+        assert_close(&format!("{what}: lower"), &got.lower, &expected.lower);
+        assert_close(&format!("{what}: slack"), &got.slack, &expected.slack);
+        let steps = gpu.load_stepwise(&program).unwrap().bound(request(&lower, &upper)).unwrap();
+        assert_same_results(&format!("{what}, steps"), &got, &steps);
+        assert_sound(&what, &network, (&lower, &upper), &got.lower, &mut Numbers(79));
+    }
+}
