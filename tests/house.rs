@@ -29,7 +29,7 @@ const COMPARED_BY_STATE: [&str; 9] = [
 ];
 
 /// Shaders of whole programs, and the methods that launch them.
-const FUSED: [(&str, &str); 1] = [("bound_boxes", "bound")];
+const FUSED: [(&str, &str); 3] = [("bound_boxes", "bound"), ("branch_boxes", "branch"), ("advance", "branch")];
 
 /// Most lines of a source file, test files left out.
 const MOST_LINES: usize = 600;

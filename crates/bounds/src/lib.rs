@@ -1,5 +1,6 @@
 //! Sound linear bounds of batches of subdomains, on a GPU through wgpu or on the host.
 
+mod branch;
 pub mod device;
 mod engine;
 mod error;
@@ -12,6 +13,7 @@ mod record;
 mod scalar;
 mod slack;
 
+pub use branch::{Branched, Budget, Piece, Rule};
 pub use device::{Device, DeviceChoice, DeviceDescription, host_peak_flop_per_s};
 pub use engine::{Batch, BoundEngine, Bounds, Wanted};
 pub use error::{Error, ErrorKind};

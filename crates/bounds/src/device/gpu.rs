@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 pub use adapter::{AdapterChoice, AdapterKind, AdapterSummary};
 
+use crate::branch::{Branched, Budget, Piece, Rule};
 use crate::device::host::{Raw, Request};
 use crate::error::{Error, ErrorKind};
 use crate::program::Program;
@@ -153,6 +154,17 @@ impl GpuProgram {
         match &self.executor {
             Executor::Fused(fused) => fused.bound(request),
             Executor::Stepwise(stepwise) => stepwise.bound(request),
+        }
+    }
+
+    /// See [`crate::BoundEngine::branch`]; none if the program runs step by step.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`] if the pieces exceed the device; [`ErrorKind::Device`] if it fails or is lost.
+    pub fn branch(&self, pieces: &[Piece], rule: &Rule, budget: Budget) -> Result<Option<Branched>, Error> {
+        match &self.executor {
+            Executor::Fused(fused) => fused.branch(pieces, rule, budget).map(Some),
+            Executor::Stepwise(_) => Ok(None),
         }
     }
 }

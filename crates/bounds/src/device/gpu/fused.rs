@@ -1,5 +1,6 @@
 //! Programs small enough to run as a whole in one dispatch: a workgroup per subdomain, from the box to the result.
 
+mod branch;
 pub mod tables;
 #[cfg(test)]
 mod tests;
@@ -10,9 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Shared;
 use super::arrangement::MAX_SUBDOMAINS;
 use super::kernel::{compile, shaders};
+use crate::branch::{Branched, Budget, Piece, Rule};
 use crate::device::host::{Raw, Request};
 use crate::error::{Error, ErrorKind};
 use crate::program::Program;
+use branch::Brancher;
 use tables::{Allowance, FusedFrame, Shape, Tables};
 
 /// Bytes of the buffer that holds a submission's boxes and results.
@@ -30,6 +33,8 @@ pub struct Fused {
     /// Steps, constants, affines, activations, passes, stages: bindings 1 to 6.
     memory: [wgpu::Buffer; 6],
     room: Mutex<Room>,
+    /// Made when first asked for.
+    brancher: Mutex<Option<Brancher>>,
 }
 
 /// The buffers that depend on the batch's size, kept from call to call.
@@ -68,16 +73,14 @@ impl Fused {
         let pipeline = {
             let mut compiled = fused.lock().unwrap_or_else(PoisonError::into_inner);
             let found = compiled.iter().find(|(shape, _)| *shape == tables.shape).map(|(_, pipeline)| pipeline.clone());
-            match found {
-                Some(pipeline) => pipeline,
-                None => {
-                    let constants = tables.shape.constants();
-                    let pipeline = faults.catch(device, || {
-                        compile(device, None, "bound_boxes", shaders::BOUND_BOXES, "main", &constants)
-                    })?;
-                    compiled.push((tables.shape, pipeline.clone()));
-                    pipeline
-                }
+            if let Some(pipeline) = found {
+                pipeline
+            } else {
+                let constants = tables.shape.constants();
+                let pipeline = faults
+                    .catch(device, || compile(device, None, "bound_boxes", shaders::BOUND_BOXES, "main", &constants))?;
+                compiled.push((tables.shape, pipeline.clone()));
+                pipeline
             }
         };
         let storage = wgpu::BufferUsages::STORAGE;
@@ -97,7 +100,7 @@ impl Fused {
         let frame = bytemuck::bytes_of(&tables.frame()).to_vec();
         let frame = faults.upload(device, queue, "frame", &frame, wgpu::BufferUsages::UNIFORM)?;
         let room = Mutex::new(Room { plan: None, most: MAX_SUBDOMAINS });
-        Ok(Self { shared, tables, pipeline, frame, memory, room })
+        Ok(Self { shared, tables, pipeline, frame, memory, room, brancher: Mutex::new(None) })
     }
 
     /// Bounds every box of a batch; one submission for as many as the device holds.
@@ -130,6 +133,15 @@ impl Fused {
             }
         }
         Ok(raw)
+    }
+
+    /// See [`crate::BoundEngine::branch`].
+    pub fn branch(&self, pieces: &[Piece], rule: &Rule, budget: Budget) -> Result<Branched, Error> {
+        let mut brancher = self.brancher.lock().unwrap_or_else(PoisonError::into_inner);
+        if brancher.is_none() {
+            *brancher = Some(Brancher::new(self)?);
+        }
+        brancher.as_mut().expect("it was just made").run(self, pieces, rule, budget)
     }
 
     /// A plan for `n_wanted` subdomains, or for as many of them as fit: the last one if it will do.
