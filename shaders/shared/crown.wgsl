@@ -10,7 +10,7 @@
 // four columns at a time, neighbours by neighbours; all workgroups share them in the cache. Tiles are the slow index: those that
 // have no rows are whole warps that wait. Inactive neurons (lines zero) are in no list and cost nothing.
 //
-// Barriers: two per step, two per product and two per chunk of rows; each is met by all invocations, since tables are the same for
+// Barriers: three per step, two per product and two per chunk of rows; each is met by all invocations, since tables are the same for
 // all and counts are read from workgroup memory behind a barrier.
 
 //#import shared/params
@@ -33,7 +33,6 @@ override SLOT: u32 = 256u;
 
 // 32 neurons a word, one half for even steps and one for odd ones.
 const MASK_WORDS: u32 = 32u;
-const MOST_TILES: u32 = 16u;
 // Where bounds are loose, the outputs' own coefficients say little: as on the host (`INNER_WEIGHT`).
 const INNER_WEIGHT: f32 = 4.0;
 // 2^-100.
@@ -94,14 +93,18 @@ fn bound_box(subdomain: u32, local: u32) -> u32 {
         let step = steps[s];
         let half = (s & 1u) * MASK_WORDS;
         if step.kind == DENSE {
-            bound_affine(step.params, local);
+            store_balls(step.params, local);
+        }
+        workgroupBarrier();
+        if step.kind == DENSE {
+            bound_affine(step, local);
         } else if step.kind == ACTIVATION {
             bound_activation(step.params, half, local);
         } else if step.list != 0u {
             mark_undecided(step.params, half, local);
         }
         workgroupBarrier();
-        if step.list != 0u {
+        if step.kind != DENSE && step.list != 0u {
             write_list(step, half, local);
         }
         workgroupBarrier();
@@ -130,23 +133,33 @@ fn bound_box(subdomain: u32, local: u32) -> u32 {
     return n_undecided;
 }
 
-// As `interval_dense`, one output at a time.
-fn bound_affine(place: u32, local: u32) {
-    let affine = affines[place];
+// Centre, radius and magnitude of an affine node's operand.
+fn store_balls(place: u32, local: u32) {
+    let source = affines[place].source;
+    let n = affines[place].n_in;
+    for (var i = local; i < n; i += SIZE) {
+        slot[i] = vec4<f32>(ball_of(state[source + i], state[source + n + i]), 0.0);
+    }
+}
+
+// As `interval_dense`, one output at a time, over the live operands: the others are zero.
+fn bound_affine(step: FusedStep, local: u32) {
+    let affine = affines[step.params];
+    let count = select(lists[step.list], affine.n_in, step.list == 0u);
+    let weights = affine.transposed;
     for (var output = local; output < affine.n_out; output += SIZE) {
         var centre = 0.0;
         var radius = 0.0;
         var magnitude = 0.0;
         var operand = 0.0;
-        var w = affine.transposed + output;
-        for (var i = 0u; i < affine.n_in; i++) {
-            let ball = ball_of(state[affine.source + i], state[affine.source + affine.n_in + i]);
-            let weight = constant(w);
+        for (var e = 0u; e < count; e++) {
+            let i = lists[step.list + 1u + e];
+            let ball = slot[i];
+            let weight = constant(weights + i * affine.n_out + output);
             centre += weight * ball.x;
             radius += abs(weight) * ball.y;
             magnitude += abs(weight) * ball.z;
             operand += ball.z;
-            w += affine.n_out;
         }
         let end = affine_end(affine, output, centre, radius, magnitude, operand);
         state[affine.target_ + output] = end.x;
@@ -155,7 +168,7 @@ fn bound_affine(place: u32, local: u32) {
     }
 }
 
-// As `relax`; a neuron is live unless its lines are zero, which leaves nothing of whatever coefficient arrives.
+// As `relax`; a neuron is live unless its interval and its lines are zero, which leaves nothing of whatever coefficient arrives.
 fn bound_activation(place: u32, half: u32, local: u32) {
     activation = activations[place];
     let n = activation.n;
@@ -173,7 +186,8 @@ fn bound_activation(place: u32, half: u32, local: u32) {
         state[activation.target_ + j] = r.lower;
         state[activation.target_ + n + j] = r.upper;
         // By the bits: whatever is not a number is live, and spoils what it must.
-        let bits = bitcast<u32>(r.low) | bitcast<u32>(r.low_at) | bitcast<u32>(r.up) | bitcast<u32>(r.up_at) | bitcast<u32>(error);
+        let line_bits = bitcast<u32>(r.low) | bitcast<u32>(r.low_at) | bitcast<u32>(r.up) | bitcast<u32>(r.up_at);
+        let bits = line_bits | bitcast<u32>(error) | bitcast<u32>(r.lower) | bitcast<u32>(r.upper);
         if (bits & 0x7fffffffu) != 0u {
             atomicOr(&mask[half + j / 32u], 1u << (j % 32u));
         }

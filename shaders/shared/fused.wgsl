@@ -31,7 +31,8 @@ struct FusedStep {
     kind: u32,
     // Its parameters, in the table of its kind.
     params: u32,
-    // Lists: which neurons of the node are live (activation) or undecided (refinement); 0: none.
+    // Lists: which neurons of the node are live (activation) or undecided (refinement), found by this step; which ones of the
+    // operand are live (affine). 0: none is made, all are live.
     list: u32,
     // Length of the node.
     n: u32,

@@ -5,6 +5,7 @@ pub mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +23,8 @@ use tables::{Allowance, FusedFrame, Shape, Tables};
 const MOST_BYTES: u64 = 1 << 28;
 
 /// The kernels of this family that a device has compiled.
-pub type FusedPipelines = Mutex<Vec<(Shape, wgpu::ComputePipeline)>>;
+#[derive(Default)]
+pub struct FusedPipelines(Mutex<BTreeMap<(&'static str, Option<Shape>), wgpu::ComputePipeline>>);
 
 /// A small program on a device: its tables and weights uploaded, its kernel compiled.
 pub struct Fused {
@@ -55,6 +57,26 @@ struct Plan {
     group: wgpu::BindGroup,
 }
 
+impl FusedPipelines {
+    /// The compiled kernel, for programs of a shape if it has one.
+    fn get(
+        &self,
+        Shared { device, faults, .. }: &Shared,
+        stem: &'static str,
+        source: &str,
+        shape: Option<Shape>,
+    ) -> Result<wgpu::ComputePipeline, Error> {
+        let mut compiled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = compiled.get(&(stem, shape)) {
+            return Ok(pipeline.clone());
+        }
+        let constants = shape.map_or_else(Vec::new, |shape| shape.constants().to_vec());
+        let pipeline = faults.catch(device, || compile(device, None, stem, source, "main", &constants))?;
+        compiled.insert((stem, shape), pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
 impl Fused {
     /// Uploads a program; none if it does not qualify.
     ///
@@ -69,20 +91,8 @@ impl Fused {
     }
 
     pub(super) fn new(shared: Arc<Shared>, tables: Tables) -> Result<Self, Error> {
-        let Shared { device, queue, faults, fused, .. } = &*shared;
-        let pipeline = {
-            let mut compiled = fused.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = compiled.iter().find(|(shape, _)| *shape == tables.shape).map(|(_, pipeline)| pipeline.clone());
-            if let Some(pipeline) = found {
-                pipeline
-            } else {
-                let constants = tables.shape.constants();
-                let pipeline = faults
-                    .catch(device, || compile(device, None, "bound_boxes", shaders::BOUND_BOXES, "main", &constants))?;
-                compiled.push((tables.shape, pipeline.clone()));
-                pipeline
-            }
-        };
+        let Shared { device, queue, faults, .. } = &*shared;
+        let pipeline = shared.fused.get(&shared, "bound_boxes", shaders::BOUND_BOXES, Some(tables.shape))?;
         let storage = wgpu::BufferUsages::STORAGE;
         let upload = |label, contents: &[u8]| {
             // No buffer may be empty.

@@ -2,7 +2,7 @@ use super::Fused;
 use super::tables::{FusedFrame, Tables};
 use crate::branch::{Branched, Budget, Piece, Rule};
 use crate::device::gpu::Shared;
-use crate::device::gpu::kernel::{compile, shaders};
+use crate::device::gpu::kernel::shaders;
 use crate::error::{Error, ErrorKind};
 
 /// Words of the counters, as in `shaders/shared/counters.wgsl`.
@@ -47,10 +47,9 @@ impl Brancher {
         let Shared { device, queue, faults, .. } = &**shared;
         let frame = FusedFrame { wants_split: 1, ..tables.frame() };
         let frame = faults.upload(device, queue, "frame", bytemuck::bytes_of(&frame), wgpu::BufferUsages::UNIFORM)?;
+        let branch = shared.fused.get(shared, "branch_boxes", shaders::BRANCH_BOXES, Some(tables.shape))?;
+        let advance = shared.fused.get(shared, "advance", shaders::ADVANCE, None)?;
         faults.catch(device, || {
-            let constants = tables.shape.constants();
-            let branch = compile(device, None, "branch_boxes", shaders::BRANCH_BOXES, "main", &constants);
-            let advance = compile(device, None, "advance", shaders::ADVANCE, "main", &[]);
             let storage = wgpu::BufferUsages::STORAGE;
             let both_ways = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
             let buffer = |label, size, usage| {

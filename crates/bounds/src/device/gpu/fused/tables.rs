@@ -95,7 +95,7 @@ impl Allowance {
 }
 
 /// The constants that a pipeline is specialised with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shape {
     /// Owners: a quarter of the longest node.
     pub quads: u32,
@@ -178,6 +178,7 @@ impl Tables {
             // All neurons, and the undecided ones of the pass at hand.
             n_lists: 2 * (1 + 4 * quads),
             live: BTreeMap::new(),
+            operands: BTreeMap::new(),
             packed: BTreeMap::new(),
             tables: Self {
                 shape: Shape { quads, tiles: 0, state: 0, lists: 0, slot: 0 },
@@ -229,6 +230,8 @@ struct Layout<'a> {
     n_lists: u32,
     /// Lists of live neurons, by their activation's lines.
     live: BTreeMap<u32, u32>,
+    /// The same, by their activation's bounds.
+    operands: BTreeMap<u32, u32>,
     /// Packed matrices, by their place among the constants.
     packed: BTreeMap<u32, u32>,
     tables: Tables,
@@ -238,13 +241,15 @@ impl Layout<'_> {
     fn forward(&mut self, forward: &Forward) -> Option<()> {
         match forward {
             Forward::Dense(params) => {
-                self.step(DENSE, self.tables.affines.len(), 0, params.n_out);
+                let list = self.operands.get(&params.source).copied().unwrap_or(0);
+                self.step(DENSE, self.tables.affines.len(), list, params.n_out);
                 self.tables.affines.push(*params);
             }
             Forward::Relax(params) => {
                 let list = self.n_lists;
                 self.n_lists += 1 + params.n.next_multiple_of(4);
                 self.live.insert(params.lines, list);
+                self.operands.insert(params.target, list);
                 self.step(ACTIVATION, self.tables.activations.len(), list, params.n);
                 self.tables.activations.push(*params);
             }

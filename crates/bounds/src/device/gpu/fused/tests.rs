@@ -1,3 +1,5 @@
+#![allow(clippy::single_range_in_vec_init, reason = "a rule of one disjunct")]
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -200,7 +202,7 @@ fn throughput_on_acas_xu() {
         let rate = 4096.0 / start.elapsed().as_secs_f64();
         writeln!(std::io::stderr(), "{what}: {rate:.0} boxes/s, {} rows each", rows / 4096).unwrap();
     };
-    for tiles in [1, 2, 4, 8] {
+    for tiles in [1, 4, 8, 13, 16] {
         let fused = fused(&gpu, &program, tiles).unwrap();
         report(&format!("{tiles} tiles, {} bytes", fused.tables.shape.bytes()), &|| fused.bound(wanted).unwrap());
     }
