@@ -10,7 +10,7 @@ fn store_slope(row: u32, i: u32, slope: f32, subdomain: u32) {
 
 fn store_column(a: vec4<f32>, i: u32, first_row: u32, subdomain: u32) {
     if i < frame.n_inputs {
-        for (var r = 0u; r < min(4u, frame.n_rows - first_row); r++) {
+        for (var r = 0u; r < 4u && first_row + r < frame.n_rows; r++) {
             store_slope(first_row + r, i, a[r], subdomain);
         }
     }

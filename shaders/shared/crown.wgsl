@@ -1,13 +1,13 @@
 // The whole of CROWN for one subdomain in one workgroup. Nothing but the result leaves the chip.
 //
 // Memory: the state of `program.rs` and the lists of neurons are in workgroup memory. Coefficients are in registers: invocation
-// (tile, owner) holds the four rows of its tile at neurons `owner + c QUADS`, `c` in 0..4, of whatever node the walk is at, and
+// (pair, owner) holds the eight rows of two tiles at neurons `owner + c QUADS`, `c` in 0..4, of whatever node the walk is at, and
 // does everything elementwise there: lines, terms, the end at the input. Biases and slacks are summed per owner through the whole
 // walk and across owners only at its end. Only a product needs other owners' coefficients: they pass through `slot`.
 //
 // A product reads `slot[k STRIDE + tile]`: the invocations of a warp ask for one or two of a few neighbours (broadcast), and
-// neighbouring owners write at an odd stride of 16 bytes (no bank twice). Weights are packed `[n_out, QUADS]` by owner and read
-// four columns at a time, neighbours by neighbours; all workgroups share them in the cache. Tiles are the slow index: those that
+// neighbouring owners write at an odd stride of 16 bytes (no bank twice). Three loads of 16 bytes feed 32 multiply-adds. Weights are packed `[n_out, QUADS]` by owner and read
+// four columns at a time, neighbours by neighbours; all workgroups share them in the cache. Pairs are the slow index: those that
 // have no rows are whole warps that wait. Inactive neurons (lines zero) are in no list and cost nothing.
 //
 // Barriers: three per step, two per product and two per chunk of rows; each is met by all invocations, since tables are the same for
@@ -22,11 +22,11 @@
 //#import shared/undecided
 //#import shared/steps
 
-// Owners; rows per chunk, by four; the odd stride; invocations; sizes of the memories.
+// Owners; rows per chunk, by four, an even number; the odd stride; invocations; sizes of the memories.
 override QUADS: u32 = 13u;
 override TILES: u32 = 8u;
 override STRIDE: u32 = 9u;
-override SIZE: u32 = 104u;
+override SIZE: u32 = 52u;
 override STATE: u32 = 1024u;
 override LISTS: u32 = 256u;
 override SLOT: u32 = 256u;
@@ -52,6 +52,18 @@ struct Four {
     c1: vec4<f32>,
     c2: vec4<f32>,
     c3: vec4<f32>,
+}
+
+// The eight rows of a pair of tiles.
+struct Pair {
+    a: Four,
+    b: Four,
+}
+
+// The eight rows at one neuron.
+struct Eight {
+    a: vec4<f32>,
+    b: vec4<f32>,
 }
 
 // A chunk of rows of a pass: `n_neurons` lower ends, then as many upper ends if `n_rows` is larger.
@@ -129,7 +141,9 @@ fn bound_box(subdomain: u32, local: u32) -> u32 {
             outer += select(vec4<f32>(), shares, is_objective);
         }
     }
-    choose_split(inner, outer, local);
+    if frame.wants_split != 0u {
+        choose_split(inner, outer, local);
+    }
     return n_undecided;
 }
 
@@ -231,46 +245,38 @@ fn write_list(step: FusedStep, half: u32, local: u32) {
 
 // Walks a chunk of rows back to the input. Returns the shares of the owner's inputs in these rows (see `split_score`).
 fn walk(place: u32, chunk: Chunk, subdomain: u32, local: u32) -> vec4<f32> {
-    let tile = local / QUADS;
+    let tile = 2u * (local / QUADS);
     let owner = local % QUADS;
     let first_row = chunk.first_row + 4u * tile;
     let is_active = first_row < chunk.n_rows;
-    var sums: Sums;
-    var a: Four;
+    var sums_a: Sums;
+    var sums_b: Sums;
+    var pair: Pair;
     if is_active {
-        a = first_coefficients(place, chunk, first_row, owner, &sums);
+        pair.a = first_coefficients(place, chunk, first_row, owner, &sums_a);
+        pair.b = first_coefficients(place, chunk, first_row + 4u, owner, &sums_b);
     }
     for (var s = 0u; s < passes[place].n_stages; s++) {
         let stage = stages[passes[place].first_stage + s];
         if is_active {
-            a = cross_stage(stage, a, owner, &sums);
+            pair = cross_stage(stage, pair, owner, &sums_a, &sums_b);
         }
         if stage.bias == NONE {
             break;
         }
         if is_active {
-            slot[owner * STRIDE + tile] = a.c0;
-            slot[(owner + QUADS) * STRIDE + tile] = a.c1;
-            slot[(owner + 2u * QUADS) * STRIDE + tile] = a.c2;
-            slot[(owner + 3u * QUADS) * STRIDE + tile] = a.c3;
+            store_four(pair.a, owner, tile);
+            store_four(pair.b, owner, tile + 1u);
         }
         workgroupBarrier();
         if is_active {
-            a = product(stage, tile, owner);
+            pair = product(stage, tile, owner);
         }
         workgroupBarrier();
     }
-    let end = passes[place].end;
-    var total = vec4<f32>();
     if is_active {
-        var value: Sums;
-        arrive(a.c0, owner, &value, &total);
-        arrive(a.c1, owner + QUADS, &value, &total);
-        arrive(a.c2, owner + 2u * QUADS, &value, &total);
-        arrive(a.c3, owner + 3u * QUADS, &value, &total);
-        slot[owner * TILES + tile] = sums.bias + value.bias;
-        slot[(QUADS + owner) * TILES + tile] = sums.slack + end.gamma * value.slack;
-        slot[(2u * QUADS + owner) * TILES + tile] = total;
+        store_partial(place, pair.a, sums_a, owner, tile);
+        store_partial(place, pair.b, sums_b, owner, tile + 1u);
     }
     workgroupBarrier();
     for (var r = local; r < 4u * TILES; r += SIZE) {
@@ -284,16 +290,43 @@ fn walk(place: u32, chunk: Chunk, subdomain: u32, local: u32) -> vec4<f32> {
     var shares = vec4<f32>();
     if is_active {
         if frame.wants_slopes != 0u && passes[place].is_objective != 0u {
-            store_slopes(a, owner, first_row, subdomain);
+            store_slopes(pair.a, owner, first_row, subdomain);
+            store_slopes(pair.b, owner, first_row + 4u, subdomain);
         }
-        let i = 4u * tile;
-        let weight = vec4<f32>(inverse[i], inverse[i + 1u], inverse[i + 2u], inverse[i + 3u]);
-        shares.x = share(a.c0, owner, weight);
-        shares.y = share(a.c1, owner + QUADS, weight);
-        shares.z = share(a.c2, owner + 2u * QUADS, weight);
-        shares.w = share(a.c3, owner + 3u * QUADS, weight);
+        shares = shares_of(pair.a, owner, tile) + shares_of(pair.b, owner, tile + 1u);
     }
     return shares;
+}
+
+fn store_four(a: Four, owner: u32, tile: u32) {
+    slot[owner * STRIDE + tile] = a.c0;
+    slot[(owner + QUADS) * STRIDE + tile] = a.c1;
+    slot[(owner + 2u * QUADS) * STRIDE + tile] = a.c2;
+    slot[(owner + 3u * QUADS) * STRIDE + tile] = a.c3;
+}
+
+// An owner's part of its tile's bounds, slacks and totals, at the input.
+fn store_partial(place: u32, a: Four, sums: Sums, owner: u32, tile: u32) {
+    var value: Sums;
+    var total = vec4<f32>();
+    arrive(a.c0, owner, &value, &total);
+    arrive(a.c1, owner + QUADS, &value, &total);
+    arrive(a.c2, owner + 2u * QUADS, &value, &total);
+    arrive(a.c3, owner + 3u * QUADS, &value, &total);
+    slot[owner * TILES + tile] = sums.bias + value.bias;
+    slot[(QUADS + owner) * TILES + tile] = sums.slack + passes[place].end.gamma * value.slack;
+    slot[(2u * QUADS + owner) * TILES + tile] = total;
+}
+
+fn shares_of(a: Four, owner: u32, tile: u32) -> vec4<f32> {
+    let i = 4u * tile;
+    let weight = vec4<f32>(inverse[i], inverse[i + 1u], inverse[i + 2u], inverse[i + 3u]);
+    return vec4<f32>(
+        share(a.c0, owner, weight),
+        share(a.c1, owner + QUADS, weight),
+        share(a.c2, owner + 2u * QUADS, weight),
+        share(a.c3, owner + 3u * QUADS, weight),
+    );
 }
 
 // As `seed`.
@@ -342,60 +375,82 @@ fn first_coefficient(seed: Seed, j: u32, sign_: vec4<f32>, neuron: vec4<u32>) ->
 }
 
 // As `back_lines` and `affine_terms`.
-fn cross_stage(stage: FusedStage, a: Four, owner: u32, sums: ptr<function, Sums>) -> Four {
+fn cross_stage(
+    stage: FusedStage,
+    pair: Pair,
+    owner: u32,
+    sums_a: ptr<function, Sums>,
+    sums_b: ptr<function, Sums>,
+) -> Pair {
     // Summed apart, so that no term meets more roundings than its node has neurons and the walk has nodes.
-    var part: Sums;
-    let result = Four(
-        cross_neuron(stage, a.c0, owner, &part),
-        cross_neuron(stage, a.c1, owner + QUADS, &part),
-        cross_neuron(stage, a.c2, owner + 2u * QUADS, &part),
-        cross_neuron(stage, a.c3, owner + 3u * QUADS, &part),
-    );
-    var terms: Sums;
+    var part_a: Sums;
+    var part_b: Sums;
+    let c0 = cross_neuron(stage, Eight(pair.a.c0, pair.b.c0), owner, &part_a, &part_b);
+    let c1 = cross_neuron(stage, Eight(pair.a.c1, pair.b.c1), owner + QUADS, &part_a, &part_b);
+    let c2 = cross_neuron(stage, Eight(pair.a.c2, pair.b.c2), owner + 2u * QUADS, &part_a, &part_b);
+    let c3 = cross_neuron(stage, Eight(pair.a.c3, pair.b.c3), owner + 3u * QUADS, &part_a, &part_b);
+    add_sums(sums_a, part_a);
+    add_sums(sums_b, part_b);
     if stage.bias != NONE {
-        add_neuron(stage, result.c0, owner, &terms);
-        add_neuron(stage, result.c1, owner + QUADS, &terms);
-        add_neuron(stage, result.c2, owner + 2u * QUADS, &terms);
-        add_neuron(stage, result.c3, owner + 3u * QUADS, &terms);
+        var terms_a: Sums;
+        var terms_b: Sums;
+        add_neuron(stage, c0, owner, &terms_a, &terms_b);
+        add_neuron(stage, c1, owner + QUADS, &terms_a, &terms_b);
+        add_neuron(stage, c2, owner + 2u * QUADS, &terms_a, &terms_b);
+        add_neuron(stage, c3, owner + 3u * QUADS, &terms_a, &terms_b);
+        add_sums(sums_a, terms_a);
+        add_sums(sums_b, terms_b);
     }
-    (*sums).bias = ((*sums).bias + part.bias) + terms.bias;
-    (*sums).slack = ((*sums).slack + part.slack) + terms.slack;
-    return result;
+    return Pair(Four(c0.a, c1.a, c2.a, c3.a), Four(c0.b, c1.b, c2.b, c3.b));
 }
 
-fn cross_neuron(stage: FusedStage, a: vec4<f32>, j: u32, part: ptr<function, Sums>) -> vec4<f32> {
+fn add_sums(sums: ptr<function, Sums>, part: Sums) {
+    (*sums).bias += part.bias;
+    (*sums).slack += part.slack;
+}
+
+fn cross_neuron(
+    stage: FusedStage,
+    rows: Eight,
+    j: u32,
+    part_a: ptr<function, Sums>,
+    part_b: ptr<function, Sums>,
+) -> Eight {
     if stage.lines == NONE || j >= stage.n {
-        return a;
+        return rows;
     }
     let at = stage.lines + j;
     let n = stage.n;
-    return cross_line(a, Line(state[at], state[at + n], state[at + 2u * n], state[at + 3u * n], state[at + 4u * n]), part);
+    let line = Line(state[at], state[at + n], state[at + 2u * n], state[at + 3u * n], state[at + 4u * n]);
+    return Eight(cross_line(rows.a, line, part_a), cross_line(rows.b, line, part_b));
 }
 
-fn add_neuron(stage: FusedStage, a: vec4<f32>, k: u32, part: ptr<function, Sums>) {
+fn add_neuron(stage: FusedStage, rows: Eight, k: u32, part_a: ptr<function, Sums>, part_b: ptr<function, Sums>) {
     if k < stage.n {
-        add_terms(a, constant(stage.bias + k), state[stage.error + k], part);
+        let bias = constant(stage.bias + k);
+        let error = state[stage.error + k];
+        add_terms(rows.a, bias, error, part_a);
+        add_terms(rows.b, bias, error, part_b);
     }
 }
 
 // As `back_dense`, for the four columns of an owner.
-fn product(stage: FusedStage, tile: u32, owner: u32) -> Four {
+fn product(stage: FusedStage, tile: u32, owner: u32) -> Pair {
     let count = select(lists[stage.list], stage.n, stage.list == 0u);
     let end = stage.list + 1u + count;
-    var sum: Four;
+    var a: Four;
+    var b: Four;
     if stage.n_columns == 1u {
         let weight = 4u * stage.weight + owner;
         for (var e = stage.list + 1u; e < end; e += 4u) {
-            let k0 = lists[e];
-            let k1 = lists[e + 1u];
-            let k2 = lists[e + 2u];
-            let k3 = lists[e + 3u];
-            sum.c0 += slot[k0 * STRIDE + tile] * constant(weight + k0 * QUADS);
-            sum.c0 += slot[k1 * STRIDE + tile] * constant(weight + k1 * QUADS);
-            sum.c0 += slot[k2 * STRIDE + tile] * constant(weight + k2 * QUADS);
-            sum.c0 += slot[k3 * STRIDE + tile] * constant(weight + k3 * QUADS);
+            for (var c = 0u; c < 4u; c++) {
+                let k = lists[e + c];
+                let w = constant(weight + k * QUADS);
+                a.c0 += slot[k * STRIDE + tile] * w;
+                b.c0 += slot[k * STRIDE + tile + 1u] * w;
+            }
         }
-        return sum;
+        return Pair(a, b);
     }
     let weight = stage.weight + owner;
     for (var e = stage.list + 1u; e < end; e += 4u) {
@@ -407,16 +462,32 @@ fn product(stage: FusedStage, tile: u32, owner: u32) -> Four {
         let w1 = constants[weight + k1 * QUADS];
         let w2 = constants[weight + k2 * QUADS];
         let w3 = constants[weight + k3 * QUADS];
-        let a0 = slot[k0 * STRIDE + tile];
-        let a1 = slot[k1 * STRIDE + tile];
-        let a2 = slot[k2 * STRIDE + tile];
-        let a3 = slot[k3 * STRIDE + tile];
-        sum.c0 = sum.c0 + a0 * w0.x + a1 * w1.x + a2 * w2.x + a3 * w3.x;
-        sum.c1 = sum.c1 + a0 * w0.y + a1 * w1.y + a2 * w2.y + a3 * w3.y;
-        sum.c2 = sum.c2 + a0 * w0.z + a1 * w1.z + a2 * w2.z + a3 * w3.z;
-        sum.c3 = sum.c3 + a0 * w0.w + a1 * w1.w + a2 * w2.w + a3 * w3.w;
+        let at0 = k0 * STRIDE + tile;
+        let at1 = k1 * STRIDE + tile;
+        let at2 = k2 * STRIDE + tile;
+        let at3 = k3 * STRIDE + tile;
+        add_products(&a, slot[at0], slot[at1], slot[at2], slot[at3], w0, w1, w2, w3);
+        add_products(&b, slot[at0 + 1u], slot[at1 + 1u], slot[at2 + 1u], slot[at3 + 1u], w0, w1, w2, w3);
     }
-    return sum;
+    return Pair(a, b);
+}
+
+// Four rows at four outputs, into four columns.
+fn add_products(
+    sum: ptr<function, Four>,
+    a0: vec4<f32>,
+    a1: vec4<f32>,
+    a2: vec4<f32>,
+    a3: vec4<f32>,
+    w0: vec4<f32>,
+    w1: vec4<f32>,
+    w2: vec4<f32>,
+    w3: vec4<f32>,
+) {
+    (*sum).c0 = (*sum).c0 + a0 * w0.x + a1 * w1.x + a2 * w2.x + a3 * w3.x;
+    (*sum).c1 = (*sum).c1 + a0 * w0.y + a1 * w1.y + a2 * w2.y + a3 * w3.y;
+    (*sum).c2 = (*sum).c2 + a0 * w0.z + a1 * w1.z + a2 * w2.z + a3 * w3.z;
+    (*sum).c3 = (*sum).c3 + a0 * w0.w + a1 * w1.w + a2 * w2.w + a3 * w3.w;
 }
 
 // One coefficient at its input: see `concretize` and `split_share`.
@@ -486,8 +557,7 @@ fn choose_split(inner: vec4<f32>, outer: vec4<f32>, local: u32) {
     workgroupBarrier();
     for (var i = local; i < n; i += SIZE) {
         var score = vec2<f32>();
-        for (var tile = 0u; tile < TILES; tile++) {
-            let owner = tile * QUADS + i % QUADS;
+        for (var owner = i % QUADS; owner < SIZE; owner += QUADS) {
             score += vec2<f32>(slot[owner][i / QUADS], slot[SIZE + owner][i / QUADS]);
         }
         slot[2u * SIZE + i] = vec4<f32>(score, 0.0, 0.0);

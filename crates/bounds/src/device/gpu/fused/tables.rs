@@ -70,7 +70,7 @@ const PASS: u32 = 2;
 const MOST_TILES: u32 = 16;
 const MOST_NEURONS: u32 = 1024;
 /// Tiles of a chunk that suffice: more invocations per workgroup would wait for each other rather than work.
-const ENOUGH_TILES: u32 = 8;
+const ENOUGH_TILES: u32 = 12;
 /// Bytes of workgroup memory apart from state, lists and slot.
 const OTHER_BYTES: u64 = 64 * 4 + 64 * 4 + 64;
 
@@ -99,7 +99,7 @@ impl Allowance {
 pub struct Shape {
     /// Owners: a quarter of the longest node.
     pub quads: u32,
-    /// Rows of a chunk, by four.
+    /// Rows of a chunk, by four; an invocation has those of two.
     pub tiles: u32,
     /// Elements of the workgroup memories.
     pub state: u32,
@@ -110,12 +110,12 @@ pub struct Shape {
 impl Shape {
     /// The largest that fits; none if nothing does.
     fn new(quads: u32, needed: u32, [state, lists, n_inputs]: [u32; 3], allowance: Allowance) -> Option<Self> {
-        let most = needed.min(allowance.tiles).min(MOST_TILES).min(allowance.invocations / quads);
+        let most = needed.div_ceil(2).min(allowance.tiles.min(MOST_TILES) / 2).min(allowance.invocations / quads);
         let with = |tiles: u32| {
-            let slot = (4 * quads * (tiles | 1)).max(3 * quads * tiles).max(2 * quads * tiles + n_inputs);
+            let slot = (4 * quads * (tiles | 1)).max(quads * tiles + n_inputs);
             Self { quads, tiles, state, lists, slot }
         };
-        (1..=most).rev().map(with).find(|shape| shape.bytes() <= allowance.bytes)
+        (1..=most).rev().map(|pairs| with(2 * pairs)).find(|shape| shape.bytes() <= allowance.bytes)
     }
 
     /// Bytes of workgroup memory.
@@ -129,7 +129,7 @@ impl Shape {
             ("QUADS", f64::from(self.quads)),
             ("TILES", f64::from(self.tiles)),
             ("STRIDE", f64::from(self.tiles | 1)),
-            ("SIZE", f64::from(self.quads * self.tiles)),
+            ("SIZE", f64::from(self.quads * self.tiles / 2)),
             ("STATE", f64::from(self.state)),
             ("LISTS", f64::from(self.lists)),
             ("SLOT", f64::from(self.slot)),

@@ -65,13 +65,13 @@ fn fused_results_agree_with_the_steps_and_the_host() {
             let expected = host::bound(&program, request(&lower, &upper));
             // Each number of tiles is compiled anew: all of them where it matters.
             let many = recipe == recipes()[1];
-            for &tiles in if many { &[8, 1, 3][..] } else { &[8] } {
+            for &tiles in if many { &[12, 2, 6][..] } else { &[12] } {
                 let Some(fused) = fused(&gpu, &program, tiles) else { continue };
                 assert!(fused.n_tiles() <= tiles);
                 let what = format!("{name}, {recipe:?}, {tiles} tiles");
                 let got = fused.bound(request(&lower, &upper)).unwrap();
                 assert_same_results(&what, &got, &expected);
-                if tiles == 8 {
+                if tiles == 12 {
                     let steps = gpu.load_stepwise(&program).unwrap().bound(request(&lower, &upper)).unwrap();
                     assert_same_results(&format!("{what}, steps"), &got, &steps);
                     qualified.push((name, recipe.method));
@@ -94,7 +94,7 @@ fn sampled_outputs_lie_above_fused_bounds() {
     let mut n_judged = 0;
     for (name, network) in networks().into_iter().chain(chains()) {
         let program = recorded(&network, Recipe { both_ends: true, ..Recipe::default() });
-        let Some(fused) = fused(&gpu, &program, 8) else { continue };
+        let Some(fused) = fused(&gpu, &program, 12) else { continue };
         let (lower, upper) = boxes(network.n_inputs(), 40, 0.3);
         let raw = fused.bound(request(&lower, &upper)).unwrap();
         n_judged += assert_sound(name, &network, (&lower, &upper), &raw.lower, &mut numbers);
@@ -144,7 +144,7 @@ fn fused_bounds_that_overflow_prove_nothing() {
             (backward.concretize.gamma, backward.concretize.inflation) = (3e38, 3e38);
         }
     }
-    let raw = fused(&gpu, &program, 8).expect("it qualifies").bound(request(&lower, &upper)).unwrap();
+    let raw = fused(&gpu, &program, 12).expect("it qualifies").bound(request(&lower, &upper)).unwrap();
     assert!(raw.lower.iter().all(|&bound| bound == -3e38) && raw.slack.iter().all(|&slack| slack == 3e38));
     // Where only the refinements fail, the intervals are still there.
     let mut program = recorded(&network, Recipe { keep_interval: false, ..Recipe::default() });
@@ -153,7 +153,7 @@ fn fused_bounds_that_overflow_prove_nothing() {
             (backward.concretize.gamma, backward.concretize.inflation) = (3e38, 3e38);
         }
     }
-    let raw = fused(&gpu, &program, 8).expect("it qualifies").bound(request(&lower, &upper)).unwrap();
+    let raw = fused(&gpu, &program, 12).expect("it qualifies").bound(request(&lower, &upper)).unwrap();
     let intervals = recorded(&network, Recipe { method: Method::CrownIbp, ..Recipe::default() });
     let expected = host::bound(&intervals, request(&lower, &upper));
     assert_close("lower", &raw.lower, &expected.lower);
@@ -164,7 +164,7 @@ fn thousands_of_subdomains_agree_with_the_host_whatever_the_submissions() {
     let Some(gpu) = gpu() else { return };
     let network = Chain::new(&[3], 21).dense(10).relu().dense(10).relu().dense(6).relu().dense(2).build();
     let program = recorded(&network, Recipe::default());
-    let fused = fused(&gpu, &program, 8).expect("it qualifies");
+    let fused = fused(&gpu, &program, 12).expect("it qualifies");
     let (lower, upper) = boxes(3, 3000, 0.2);
     let got = fused.bound(request(&lower, &upper)).unwrap();
     let expected = host::bound(&program, request(&lower, &upper));
@@ -202,7 +202,7 @@ fn throughput_on_acas_xu() {
         let rate = 4096.0 / start.elapsed().as_secs_f64();
         writeln!(std::io::stderr(), "{what}: {rate:.0} boxes/s, {} rows each", rows / 4096).unwrap();
     };
-    for tiles in [1, 4, 8, 13, 16] {
+    for tiles in [2, 6, 8, 12, 16] {
         let fused = fused(&gpu, &program, tiles).unwrap();
         report(&format!("{tiles} tiles, {} bytes", fused.tables.shape.bytes()), &|| fused.bound(wanted).unwrap());
     }
@@ -215,13 +215,13 @@ fn throughput_on_acas_xu() {
 fn a_program_past_the_allowance_does_not_qualify() {
     let (_, network) = networks().swap_remove(3);
     let program = recorded(&network, Recipe::default());
-    let most = Allowance { invocations: 256, bytes: 32 << 10, tiles: 8 };
+    let most = Allowance { invocations: 256, bytes: 32 << 10, tiles: 12 };
     let shape = |allowance| Tables::new(&program, allowance).map(|tables| tables.shape);
-    assert_eq!(shape(most).unwrap().tiles, 8);
+    assert_eq!(shape(most).unwrap().tiles, 12);
     // The same network, fewer rows at a time.
-    assert_eq!(shape(Allowance { invocations: 64, ..most }).unwrap().tiles, 4);
-    let smallest = shape(Allowance { tiles: 1, ..most }).unwrap();
-    assert_eq!(shape(Allowance { bytes: smallest.bytes(), ..most }).unwrap().tiles, 1);
+    assert_eq!(shape(Allowance { invocations: 64, ..most }).unwrap().tiles, 8);
+    let smallest = shape(Allowance { tiles: 2, ..most }).unwrap();
+    assert_eq!(shape(Allowance { bytes: smallest.bytes(), ..most }).unwrap().tiles, 2);
     assert_eq!(shape(Allowance { bytes: smallest.bytes() - 1, ..most }), None);
     assert_eq!(shape(Allowance { invocations: 12, ..most }), None);
 }
@@ -269,7 +269,7 @@ fn fused_bounds_of_acas_xu_agree_with_the_steps_and_the_host() {
     let recipe = Recipe { both_ends: true, ..Recipe::default() };
     let program = record(&network, &lower.map(|x| x - 1e-6), &upper.map(|x| x + 1e-6), recipe, Arithmetic::DEVICE_F32);
     let program = program.unwrap();
-    let fused = fused(&gpu, &program, 8).expect("ACAS Xu qualifies");
+    let fused = fused(&gpu, &program, 12).expect("ACAS Xu qualifies");
     for share in [1.0, 0.2, 0.01] {
         let (lower, upper) = pieces(&lower, &upper, 40, share);
         let what = format!("{share} of the region");
@@ -370,7 +370,7 @@ fn the_device_branches_as_the_host_does() {
     let mut n_left = [0; 2];
     for (bias, rule) in [(0.2, &rules[0]), (0.5, &rules[0]), (0.9, &rules[1])] {
         let network = mostly_positive(bias);
-        let fused = fused(&gpu, &recorded(&network, Recipe::default()), 8).expect("it qualifies");
+        let fused = fused(&gpu, &recorded(&network, Recipe::default()), 12).expect("it qualifies");
         for budget in
             [Budget { rounds: 12, open: 100_000 }, Budget { rounds: 100, open: 40 }, Budget { rounds: 3, open: 9 }]
         {
@@ -408,7 +408,7 @@ fn the_device_branches_as_the_host_does() {
 #[test]
 fn what_cannot_be_split_or_started_comes_back() {
     let Some(gpu) = gpu() else { return };
-    let fused = fused(&gpu, &recorded(&mostly_positive(-5.0), Recipe::default()), 8).expect("it qualifies");
+    let fused = fused(&gpu, &recorded(&mostly_positive(-5.0), Recipe::default()), 12).expect("it qualifies");
     let rule = Rule { disjuncts: vec![0..1] };
     let budget = Budget { rounds: 40, open: 100 };
     // A point, and a box with a single float strictly inside.
@@ -451,7 +451,7 @@ fn the_device_decides_a_property_of_acas_xu_as_the_host_does() {
     let (lower, upper): (Vec<f64>, Vec<f64>) =
         (0..5).map(|i| (f64::from(whole.ends[i]), f64::from(whole.ends[5 + i]))).collect();
     let program = record(&network, &lower, &upper, Recipe::default(), Arithmetic::DEVICE_F32).unwrap();
-    let fused = fused(&gpu, &program, 8).expect("ACAS Xu qualifies");
+    let fused = fused(&gpu, &program, 12).expect("ACAS Xu qualifies");
     let (rule, budget) = (Rule { disjuncts: vec![0..1] }, Budget { rounds: 40, open: 4000 });
     let got = fused.branch(std::slice::from_ref(&whole), &rule, budget).unwrap();
     assert_eq!(got, branched(&fused, &[whole], &rule, budget));
