@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Shared;
 use super::arrangement::MAX_SUBDOMAINS;
 use super::kernel::{compile, shaders};
+use super::{AdapterKind, Shared};
 use crate::branch::{Branched, Budget, Piece, Rule};
 use crate::device::host::{Raw, Request};
 use crate::error::{Error, ErrorKind};
@@ -84,6 +84,9 @@ impl Fused {
     /// When the device fails or has no room.
     pub fn load(shared: Arc<Shared>, program: &Program<f32>) -> Result<Option<Self>, Error> {
         let allowance = Allowance::of(&shared.device.limits());
+        // A software adapter runs a workgroup on one core, and pays for each invocation that waits.
+        let is_software = shared.adapter.kind == AdapterKind::Software;
+        let allowance = if is_software { Allowance { tiles: 2, ..allowance } } else { allowance };
         match Tables::new(program, allowance) {
             Some(tables) => Self::new(shared, tables).map(Some),
             None => Ok(None),

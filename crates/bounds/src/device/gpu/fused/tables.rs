@@ -205,7 +205,9 @@ impl Tables {
             }
         }
         let mut tables = layout.tables;
-        let sizes = [tables.result + 2 * tables.n_rows, layout.n_lists, tables.n_inputs];
+        // Rounded, so that more programs share a kernel.
+        let n_state = (tables.result + 2 * tables.n_rows).next_multiple_of(64);
+        let sizes = [n_state, layout.n_lists.next_multiple_of(16), tables.n_inputs];
         tables.shape = Shape::new(quads, most_rows.div_ceil(4), sizes, allowance)?;
         tables.constants.resize(tables.constants.len().next_multiple_of(4).max(4), 0.0);
         Some(tables)

@@ -59,13 +59,13 @@ fn fused_results_agree_with_the_steps_and_the_host() {
     let Some(gpu) = gpu() else { return };
     let mut qualified = Vec::new();
     for (name, network) in networks().into_iter().chain(chains()) {
-        for recipe in recipes() {
+        // Each shape is compiled anew, which takes most of the time.
+        let is_first = name == "deep";
+        for recipe in recipes().into_iter().filter(|recipe| is_first || *recipe == recipes()[1]) {
             let program = recorded(&network, recipe);
             let (lower, upper) = boxes(network.n_inputs(), 6, 0.3);
             let expected = host::bound(&program, request(&lower, &upper));
-            // Each number of tiles is compiled anew: all of them where it matters.
-            let many = recipe == recipes()[1];
-            for &tiles in if many { &[12, 2, 6][..] } else { &[12] } {
+            for &tiles in if is_first || name == "mixed" { &[12, 2, 6][..] } else { &[12] } {
                 let Some(fused) = fused(&gpu, &program, tiles) else { continue };
                 assert!(fused.n_tiles() <= tiles);
                 let what = format!("{name}, {recipe:?}, {tiles} tiles");
@@ -80,10 +80,9 @@ fn fused_results_agree_with_the_steps_and_the_host() {
         }
     }
     for name in ["deep", "folded", "activation last"].into_iter().chain(chains().into_iter().map(|(name, _)| name)) {
-        for method in [Method::Crown, Method::CrownIbp] {
-            assert!(qualified.contains(&(name, method)), "{name}, {method:?} must qualify");
-        }
+        assert!(qualified.contains(&(name, Method::Crown)), "{name} must qualify");
     }
+    assert!(qualified.contains(&("deep", Method::CrownIbp)));
     assert!(qualified.iter().all(|&(_, method)| method != Method::Ibp), "there is nothing to fuse");
 }
 
@@ -193,20 +192,31 @@ fn throughput_on_acas_xu() {
     let program =
         record(&network, &lower.map(|x| x - 1e-6), &upper.map(|x| x + 1e-6), Recipe::default(), Arithmetic::DEVICE_F32);
     let program = program.unwrap();
-    let (lower, upper) = pieces(&lower, &upper, 4096, 0.1);
+    let (lower, upper) = pieces(&lower, &upper, 1024, 0.1);
     let wanted = Request { wants_coefficients: false, ..request(&lower, &upper) };
     let report = |what: &str, bound: &dyn Fn() -> Raw<f32>| {
         let rows = bound().n_rows;
         let start = std::time::Instant::now();
         bound();
-        let rate = 4096.0 / start.elapsed().as_secs_f64();
-        writeln!(std::io::stderr(), "{what}: {rate:.0} boxes/s, {} rows each", rows / 4096).unwrap();
+        let rate = 1024.0 / start.elapsed().as_secs_f64();
+        writeln!(std::io::stderr(), "{what}: {rate:.0} boxes/s, {} rows each", rows / 1024).unwrap();
     };
     for tiles in [2, 6, 8, 12, 16] {
         let fused = fused(&gpu, &program, tiles).unwrap();
         report(&format!("{tiles} tiles, {} bytes", fused.tables.shape.bytes()), &|| fused.bound(wanted).unwrap());
     }
     let steps = gpu.load_stepwise(&program).unwrap();
+    let fused = fused(&gpu, &program, 12).unwrap();
+    let piece = |b: usize| {
+        let ends = [&lower[5 * b..][..5], &upper[5 * b..][..5]].concat().into();
+        Piece { ends, depth: 0, score: 0.0 }
+    };
+    let pieces: Vec<_> = (0..1024).map(piece).collect();
+    let start = std::time::Instant::now();
+    let rule = Rule { disjuncts: vec![0..5] };
+    let got = fused.branch(&pieces, &rule, Budget { rounds: 1, open: 4096 }).unwrap();
+    let rate = got.bounded as f64 / start.elapsed().as_secs_f64();
+    writeln!(std::io::stderr(), "branching: {rate:.0} boxes/s, compiling inside").unwrap();
     report("steps", &|| steps.bound(wanted).unwrap());
     report("host", &|| host::bound(&program, wanted));
 }
