@@ -313,7 +313,7 @@ fn store_partial(place: u32, a: Four, sums: Sums, owner: u32, tile: u32) {
     arrive(a.c1, owner + QUADS, &value, &total);
     arrive(a.c2, owner + 2u * QUADS, &value, &total);
     arrive(a.c3, owner + 3u * QUADS, &value, &total);
-    slot[owner * TILES + tile] = sums.bias + value.bias;
+    slot[owner * TILES + tile] = sums.bias + opaque(value.bias);
     slot[(QUADS + owner) * TILES + tile] = sums.slack + passes[place].end.gamma * value.slack;
     slot[(2u * QUADS + owner) * TILES + tile] = total;
 }
@@ -404,8 +404,14 @@ fn cross_stage(
     return Pair(Four(c0.a, c1.a, c2.a, c3.a), Four(c0.b, c1.b, c2.b, c3.b));
 }
 
+// A value that a compiler cannot see through: WGSL lets it regroup sums, and the bias's error bound counts on these groups. (The
+// slack's covers any order.)
+fn opaque(x: vec4<f32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(x) ^ vec4<u32>(frame.zero));
+}
+
 fn add_sums(sums: ptr<function, Sums>, part: Sums) {
-    (*sums).bias += part.bias;
+    (*sums).bias += opaque(part.bias);
     (*sums).slack += part.slack;
 }
 
@@ -513,7 +519,8 @@ fn sum_owners(quantity: u32, r: u32) -> f32 {
             }
         }
     }
-    return (sum.x + sum.y) + (sum.z + sum.w);
+    let parts = opaque(sum);
+    return (parts.x + parts.y) + (parts.z + parts.w);
 }
 
 // The end of `concretize`: a refinement stores the row's bound in its node's bounds, the objective in the result.

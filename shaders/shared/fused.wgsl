@@ -20,9 +20,10 @@ struct FusedFrame {
     split: u32,
     undecided: u32,
     slopes: u32,
+    // 0, which no compiler knows.
+    zero: u32,
     padding_0: u32,
     padding_1: u32,
-    padding_2: u32,
 }
 
 // One step of the program.

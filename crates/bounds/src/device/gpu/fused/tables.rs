@@ -22,7 +22,8 @@ pub struct FusedFrame {
     pub split: u32,
     pub undecided: u32,
     pub slopes: u32,
-    pub padding: [u32; 3],
+    pub zero: u32,
+    pub padding: [u32; 2],
 }
 
 /// One step of the program.
@@ -166,8 +167,9 @@ impl Tables {
         }
         // One more than the neurons: there is always a row of zeros.
         let quads = longest / 4 + 1;
-        // The end of a walk adds up the owners by four. With the walk's own additions that is at most `n + P` roundings of each
-        // term of the bias, `P = 2 L + 4` (see `record`), if the owners' are at most `L`.
+        // A term of the bias meets one rounding as a product, at most `n` within its node, one per node that follows (at most
+        // `L`), and at the end those of the owners, in four groups, and two more: `n + L + quads/4 + 4`. The program pays for
+        // `n + P`, `P = 2 L + 4` (see `record`).
         if quads.div_ceil(4) as usize > program.nodes.len() {
             return None;
         }
