@@ -28,6 +28,9 @@ const COMPARED_BY_STATE: [&str; 9] = [
     "split_score",
 ];
 
+/// Shaders of whole programs, and the methods that launch them.
+const FUSED: [(&str, &str); 3] = [("bound_boxes", "bound"), ("branch_boxes", "branch"), ("advance", "branch")];
+
 /// Most lines of a source file, test files left out.
 const MOST_LINES: usize = 600;
 
@@ -161,6 +164,18 @@ fn every_shader_of_an_algorithm_has_a_twin_that_it_is_compared_with() {
         let call =
             if COMPARED_BY_STATE.contains(&stem.as_str()) { "host::state(".into() } else { format!("kernels::{stem}") };
         assert!(comparison.contains(&call), "{} is not compared with its twin", relative(shader));
+    }
+}
+
+#[test]
+fn every_fused_shader_is_compared_with_the_host() {
+    let folder = root().join("crates/bounds/src/device/gpu/fused");
+    let comparison = fs::read_to_string(folder.join("tests.rs")).unwrap();
+    assert!(comparison.contains("host::bound("), "whole programs have the host's executor for a twin");
+    for shader in files(&root().join("shaders/fused"), "wgsl") {
+        let stem = stem(&shader);
+        let launcher = FUSED.iter().find(|(shader, _)| *shader == stem).map(|(_, method)| format!(".{method}("));
+        assert!(launcher.is_some_and(|call| comparison.contains(&call)), "{} is not compared", relative(&shader));
     }
 }
 

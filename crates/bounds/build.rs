@@ -1,7 +1,7 @@
 //! Expands and checks the shaders, and emits their sources and the layout of their structs as Rust.
 //!
 //! A line `//#import shared/NAME` is replaced by `shaders/shared/NAME.wgsl`. A shader that does not parse or validate is a build
-//! error with the file and line it was written in. Each struct of `shared/params.wgsl` and of `shared/frame.wgsl` is compared
+//! error with the file and line it was written in. Each struct of `shared/params.wgsl`, `shared/frame.wgsl` and `shared/fused.wgsl` is compared
 //! with the Rust struct of the same name: size, and every field's name, offset and type.
 
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ fn emit(root: &Path) -> Result<String, String> {
         check_nested(&module).map_err(|message| format!("shaders/{}: {message}", source.name))?;
         structs.extend(layouts(&module));
     }
-    for (name, path) in [("params", "program"), ("frame", "frame")] {
+    for (name, path) in [("params", "program"), ("frame", "frame"), ("fused", "fused")] {
         for declared in declared_structs(&root.join("shared").join(name).with_extension("wgsl"))? {
             let layout =
                 structs.get(&declared).ok_or(format!("shared/{name}.wgsl: no shader uses struct {declared}"))?;
@@ -180,6 +180,8 @@ fn rust_type(inner: &TypeInner) -> &'static str {
         TypeInner::Scalar(scalar) if scalar.kind == ScalarKind::Uint => "u32",
         TypeInner::Scalar(scalar) if scalar.kind == ScalarKind::Float => "f32",
         TypeInner::Vector { size: naga::VectorSize::Quad, scalar } if scalar.kind == ScalarKind::Float => "[f32; 4]",
+        // Compared on its own.
+        TypeInner::Struct { .. } => "",
         _ => "()",
     }
 }
@@ -209,7 +211,7 @@ fn assertion(path: &str, layout: &Layout) -> String {
             "    assert!(std::mem::offset_of!({path}, {field}) == {offset}, \"{path}::{field}: offset\");"
         )
         .expect("to a string");
-        if !is_padding {
+        if !is_padding && !ty.is_empty() {
             writeln!(output, "    let _: fn(&{path}) -> &{ty} = |params| &params.{field};").expect("to a string");
         }
     }

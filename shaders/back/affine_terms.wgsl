@@ -8,6 +8,7 @@
 //#import shared/tiles
 //#import shared/lanes
 //#import shared/reach
+//#import shared/steps
 
 @group(0) @binding(0) var<uniform> params: AffineTerms;
 
@@ -16,8 +17,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let index = workgroup.x * TILES + local.x;
     let n_tiles = count_tiles();
     let is_inside = index < n_tiles;
-    var bias = vec4<f32>();
-    var slack = vec4<f32>();
+    var sums: Sums;
     if is_inside {
         let error = book[frame.owners + frame.first_tile + index] * frame.state_stride + params.error;
         let slot = params.slot * frame.slot_size + index;
@@ -26,11 +26,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var e = local.y; e < n_reached; e += LANES) {
             let k = reached(reach, e);
             let a = coefficients[slot + k * n_tiles];
-            bias += a * constants[params.bias + k];
-            slack += abs(a) * state[error + k];
+            add_terms(a, constants[params.bias + k], state[error + k], &sums);
         }
     }
-    sum_lanes(local, bias, slack);
+    sum_lanes(local, sums.bias, sums.slack);
     if is_inside && local.y == 0u {
         rows[index] += first_partial[local.x];
         rows[frame.tile_capacity + index] += second_partial[local.x];

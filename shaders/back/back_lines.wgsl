@@ -11,6 +11,7 @@
 //#import shared/tiles
 //#import shared/lanes
 //#import shared/reach
+//#import shared/steps
 
 @group(0) @binding(0) var<uniform> params: BackLines;
 
@@ -19,8 +20,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let index = workgroup.x * TILES + local.x;
     let n_tiles = count_tiles();
     let is_inside = index < n_tiles;
-    var bias = vec4<f32>();
-    var slack = vec4<f32>();
+    var sums: Sums;
     if is_inside {
         let n = params.n;
         let lines = book[frame.owners + frame.first_tile + index] * frame.state_stride + params.lines;
@@ -30,15 +30,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var e = local.y; e < n_reached; e += LANES) {
             let j = reached(reach, e);
             let a = coefficients[slot + j * n_tiles];
-            let positive = max(a, vec4<f32>());
-            let negative = min(a, vec4<f32>());
-            let line = lines + j;
-            coefficients[slot + j * n_tiles] = positive * state[line] + negative * state[line + 2u * n];
-            bias += positive * state[line + n] + negative * state[line + 3u * n];
-            slack += abs(a) * state[line + 4u * n];
+            let place = lines + j;
+            let line =
+                Line(state[place], state[place + n], state[place + 2u * n], state[place + 3u * n], state[place + 4u * n]);
+            coefficients[slot + j * n_tiles] = cross_line(a, line, &sums);
         }
     }
-    sum_lanes(local, bias, slack);
+    sum_lanes(local, sums.bias, sums.slack);
     if is_inside && local.y == 0u {
         rows[index] += first_partial[local.x];
         rows[frame.tile_capacity + index] += second_partial[local.x];

@@ -10,6 +10,7 @@
 //#import shared/tiles
 //#import shared/lanes
 //#import shared/reach
+//#import shared/steps
 
 @group(0) @binding(0) var<uniform> params: Concretize;
 
@@ -29,10 +30,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         for (var e = local.y; e < n_reached; e += LANES) {
             let i = reached(reach, e);
             let a = coefficients[slot + i * n_tiles];
-            let l = state[lower + i];
-            let u = state[lower + params.n + i];
-            value += max(a, vec4<f32>()) * l + min(a, vec4<f32>()) * u;
-            magnitude += abs(a) * max(abs(l), abs(u));
+            let end = end_at_input(a, state[lower + i], state[lower + params.n + i]);
+            value += end.bias;
+            magnitude += end.slack;
         }
     }
     sum_lanes(local, value, magnitude);
@@ -50,14 +50,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 }
 
 fn store_row(tile: Tile, r: u32, bound: f32, slack: f32) {
-    let is_usable = is_finite(bound) && is_finite(slack);
+    let is_used = is_usable(bound, slack);
     if frame.is_objective != 0u {
         let row = tile.subdomain * tile.n_rows + tile.first_row + r;
-        exchange[frame.lower + row] = bitcast<u32>(select(-HUGE, bound, is_usable));
-        exchange[frame.slack + row] = bitcast<u32>(select(HUGE, slack, is_usable));
+        exchange[frame.lower + row] = bitcast<u32>(select(-HUGE, bound, is_used));
+        exchange[frame.slack + row] = bitcast<u32>(select(HUGE, slack, is_used));
         return;
     }
-    if !is_usable {
+    if !is_used {
         return;
     }
     let lower = tile.subdomain * frame.state_stride + params.target_ + row_neuron(tile, r);

@@ -4,22 +4,12 @@
 
 //#import shared/params
 //#import shared/frame
+//#import shared/undecided
 
 @group(0) @binding(0) var<uniform> params: Select;
 
 const SIZE: u32 = 64u;
 var<workgroup> counts: array<u32, 64>;
-
-fn is_undecided(lower: f32, upper: f32) -> bool {
-    if params.n_breakpoints == 0u {
-        return lower < upper;
-    }
-    var is_inside = false;
-    for (var b = 0u; b < params.n_breakpoints; b++) {
-        is_inside |= lower < params.breakpoints[b] && params.breakpoints[b] < upper;
-    }
-    return is_inside;
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -33,7 +23,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let end = min(begin + span, params.n);
     var count = 0u;
     for (var j = begin; j < end; j++) {
-        count += select(0u, 1u, is_undecided(state[lower + j], state[upper + j]));
+        count += select(0u, 1u, is_undecided(params, state[lower + j], state[upper + j]));
     }
     counts[local] = count;
     for (var step = 1u; step < SIZE; step *= 2u) {
@@ -47,7 +37,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     var place = list + 1u + counts[local] - count;
     for (var j = begin; j < end; j++) {
-        if is_undecided(state[lower + j], state[upper + j]) {
+        if is_undecided(params, state[lower + j], state[upper + j]) {
             marks[place] = j;
             place++;
         }

@@ -8,11 +8,9 @@
 //#import shared/tiles
 //#import shared/lanes
 //#import shared/reach
+//#import shared/steps
 
 @group(0) @binding(0) var<uniform> params: Concretize;
-
-// 2^-100.
-const LEAST_TOTAL: f32 = 7.888609e-31;
 
 @compute @workgroup_size(8, 32)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -36,10 +34,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     var inverse = vec4<f32>();
     for (var r = 0u; r < 4u; r++) {
-        let t = first_partial[local.x][r];
-        if t > LEAST_TOTAL && is_finite(t) {
-            inverse[r] = 1.0 / t;
-        }
+        inverse[r] = inverse_total(first_partial[local.x][r]);
     }
     rows[index] = inverse;
 }

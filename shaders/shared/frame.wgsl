@@ -4,6 +4,8 @@
 // lays them out in tiles of four (one tile, one subdomain) and the tiles in chunks of at most `chunk_tiles`, each of which
 // walks backwards on its own with as many workgroups as it needs, possibly none.
 
+//#import shared/arithmetic
+
 struct Frame {
     // Elements per subdomain.
     state_stride: u32,
@@ -56,21 +58,6 @@ struct Frame {
 // Number of subdomains, sum of undecided neurons (low and high half), one unused, then as the frame says.
 @group(0) @binding(9) var<storage, read_write> exchange: array<u32>;
 
-// The unit in the last place of 1: the largest relative error of one operation that rounds either way.
-const UNIT: f32 = 1.1920929e-7;
-// Stands for "unbounded": WGSL has no infinities.
-const HUGE: f32 = 3e38;
-
 fn n_subdomains() -> u32 {
     return exchange[0];
-}
-
-// By the exponent: comparisons may assume that infinities and NaN do not occur.
-fn is_finite(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
-}
-
-// A linear index from workgroups that were folded into two dimensions.
-fn linear_index(workgroup: vec3<u32>, n_workgroups: vec3<u32>, size: u32, local: u32) -> u32 {
-    return (workgroup.y * n_workgroups.x + workgroup.x) * size + local;
 }

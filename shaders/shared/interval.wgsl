@@ -1,15 +1,6 @@
 // The end of every interval through an affine node, four outputs at a time.
 
-// Centre, radius and magnitude of an interval: it lies in `x ± y`, and in `[-z, z]`.
-fn ball_of(lower: f32, upper: f32) -> vec3<f32> {
-    let magnitude = max(abs(lower), abs(upper));
-    if lower == upper {
-        return vec3<f32>(lower, 0.0, magnitude);
-    }
-    let centre = 0.5 * lower + 0.5 * upper;
-    let radius = max(upper - centre, centre - lower) * (1.0 + 4.0 * UNIT) + 1e-37;
-    return vec3<f32>(centre, radius, magnitude);
-}
+//#import shared/affine
 
 // Sums over the inputs of one row of `W`: the centre, `Σ |W| r`, `Σ |W| H`, and `Σ H`.
 struct AffineSums {
@@ -28,18 +19,9 @@ fn add_input(sums: ptr<function, AffineSums>, weight: vec4<f32>, lower: f32, upp
 }
 
 fn store_output(affine: IntervalAffine, subdomain: u32, output: u32, centre: f32, radius: f32, magnitude: f32, operand: f32) {
-    let bias = constant(affine.bias + output);
-    let bias_error = constant(affine.bias_error + output);
-    var absolute = 0.0;
-    if affine.has_absolute != 0u {
-        absolute = constant(affine.absolute + output) * operand;
-    }
-    let inflation = 1.0 + 8.0 * UNIT;
-    let c = centre + bias;
-    let r = (radius + affine.gamma_interval * (magnitude + abs(bias)) + bias_error + affine.underflow + absolute) * inflation;
-    let error = (affine.gamma_column * magnitude + affine.gamma_bias * abs(bias) + bias_error + absolute) * inflation;
+    let end = affine_end(affine, output, centre, radius, magnitude, operand);
     let base = subdomain * frame.state_stride;
-    state[base + affine.target_ + output] = c - r;
-    state[base + affine.target_ + affine.n_out + output] = c + r;
-    state[base + affine.error + output] = error;
+    state[base + affine.target_ + output] = end.x;
+    state[base + affine.target_ + affine.n_out + output] = end.y;
+    state[base + affine.error + output] = end.z;
 }

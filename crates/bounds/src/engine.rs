@@ -2,6 +2,7 @@ use std::sync::{Arc, OnceLock};
 
 use network::{BoxRegion, Network};
 
+use crate::branch::{Branched, Budget, Piece, Rule};
 use crate::device::Device;
 #[cfg(feature = "gpu")]
 use crate::device::gpu::GpuProgram;
@@ -177,6 +178,45 @@ impl BoundEngine {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Splits boxes along their inputs, on the device and for many rounds at once, until every piece is excluded by the rule, or the
+    /// budget is spent; none if no device can: then whoever asks has [`Self::bound`].
+    ///
+    /// A bound counts only with its slack inside. What is returned and what was decided cover the pieces exactly. The result is
+    /// the same whatever the order in which the device works.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Region`] if a box is malformed or leaves the engine's region, or a disjunct has rows past the outputs.
+    pub fn branch(&self, pieces: &[Piece], rule: &Rule, budget: Budget) -> Result<Option<Branched>, Error> {
+        let n = self.network.n_inputs();
+        let mut batch = Batch::default();
+        for (subproblem, piece) in pieces.iter().enumerate() {
+            if piece.ends.len() != 2 * n {
+                let problem = format!("{} ends for {n} inputs", piece.ends.len());
+                return Err(ErrorKind::Region { subproblem, problem }.into());
+            }
+            batch.lower.extend_from_slice(&piece.ends[..n]);
+            batch.upper.extend_from_slice(&piece.ends[n..]);
+        }
+        self.check(&batch)?;
+        let n_outputs = self.network.n_outputs();
+        if let Some(rows) = rule.disjuncts.iter().find(|rows| rows.end > n_outputs) {
+            let problem = format!("a disjunct has rows {rows:?} of {n_outputs}");
+            return Err(ErrorKind::Region { subproblem: 0, problem }.into());
+        }
+        #[cfg(feature = "gpu")]
+        if let (Some(program), None) = (&self.gpu, self.lost.get()) {
+            match program.branch(pieces, rule, budget) {
+                Ok(branched) => return Ok(branched),
+                // Too many boxes at once are no fault of the device.
+                Err(Error { kind: ErrorKind::OutOfMemory(_) }) => return Ok(None),
+                // A lost device costs time, never an answer.
+                Err(error) => drop(self.lost.set(error.to_string())),
+            }
+        }
+        let _ = budget;
+        Ok(None)
     }
 
     /// Why the device that was asked for is not used (any more); the host is used instead.

@@ -1,5 +1,6 @@
 //! Sound linear bounds of batches of subdomains, on a GPU through wgpu or on the host.
 
+mod branch;
 pub mod device;
 mod dual;
 mod engine;
@@ -15,6 +16,7 @@ mod simd;
 mod slack;
 pub mod sweep;
 
+pub use branch::{Branched, Budget, Piece, Rule};
 pub use device::{Device, DeviceChoice, DeviceDescription, host_peak_flop_per_s};
 pub use device::host::{Ascent, Ended, Keep, Split};
 pub use dual::{Base, Lane, Target};

@@ -4,6 +4,7 @@ mod adapter;
 mod arrangement;
 mod faults;
 mod frame;
+mod fused;
 mod kernel;
 mod loaded;
 mod planes;
@@ -18,12 +19,15 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use adapter::{AdapterChoice, AdapterKind, AdapterSummary};
-pub use loaded::GpuProgram;
 
+use crate::branch::{Branched, Budget, Piece, Rule};
+use crate::device::host::{Raw, Request};
 use crate::error::{Error, ErrorKind};
 use crate::program::Program;
 use faults::Faults;
+use fused::{Fused, FusedPipelines};
 use kernel::Pipelines;
+use loaded::{Stepwise, check_lengths};
 use schedule::Products;
 
 /// A device that has passed the arithmetic test, with its compiled kernels.
@@ -41,6 +45,24 @@ struct Shared {
     queue: wgpu::Queue,
     faults: Faults,
     pipelines: Pipelines,
+    fused: FusedPipelines,
+}
+
+/// A program on a device.
+///
+/// Any number of threads may call it; they take turns.
+#[derive(Debug)]
+pub struct GpuProgram {
+    n_inputs: usize,
+    executor: Executor,
+}
+
+#[derive(Debug)]
+enum Executor {
+    /// As a whole, in one dispatch: what is small enough.
+    Fused(Box<Fused>),
+    /// A dispatch per step.
+    Stepwise(Box<Stepwise>),
 }
 
 impl Gpu {
@@ -60,10 +82,11 @@ impl Gpu {
         let offered = adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("diadem"),
-            // The WebGPU defaults, except for sizes: larger batches if there is room.
+            // The WebGPU defaults, except for sizes: larger batches and fused programs if there is room.
             required_limits: wgpu::Limits {
                 max_buffer_size: offered.max_buffer_size,
                 max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
+                max_compute_workgroup_storage_size: offered.max_compute_workgroup_storage_size,
                 ..wgpu::Limits::default()
             },
             memory_hints: wgpu::MemoryHints::MemoryUsage,
@@ -74,7 +97,16 @@ impl Gpu {
         let faults = Faults::watch(&device);
         self_test::run(&device, &queue, &faults)?;
         let pipelines = faults.catch(&device, || Pipelines::new(&device))?;
-        Ok(Self { shared: Arc::new(Shared { adapter: summary, device, queue, faults, pipelines }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                adapter: summary,
+                device,
+                queue,
+                faults,
+                pipelines,
+                fused: FusedPipelines::default(),
+            }),
+        })
     }
 
     /// The adapter in use.
@@ -94,10 +126,46 @@ impl Gpu {
     /// [`ErrorKind::Magnitude`] if its error terms are not finite, [`ErrorKind::TooLarge`] or [`ErrorKind::OutOfMemory`] if the
     /// network exceeds the device, [`ErrorKind::Device`] if the device fails.
     pub fn load(&self, program: &Program<f32>) -> Result<GpuProgram, Error> {
+        let n_inputs = program.n_inputs;
+        let executor = match Fused::load(Arc::clone(&self.shared), program) {
+            Ok(Some(fused)) => Executor::Fused(Box::new(fused)),
+            // What fails as a whole may still do step by step.
+            Ok(None) | Err(_) => Executor::Stepwise(Box::new(self.load_stepwise(program)?)),
+        };
+        Ok(GpuProgram { n_inputs, executor })
+    }
+
+    fn load_stepwise(&self, program: &Program<f32>) -> Result<Stepwise, Error> {
         // The barriers of a software adapter are many times dearer than what they save.
         let is_software = self.shared.adapter.kind == AdapterKind::Software;
         let products = if is_software { Products::Direct } else { Products::Tiled };
-        GpuProgram::new(Arc::clone(&self.shared), program, products)
+        Stepwise::new(Arc::clone(&self.shared), program, products)
+    }
+}
+
+impl GpuProgram {
+    /// Bounds every box of a batch; one submission for as many as the device holds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Region`] if the request's lengths do not fit; [`ErrorKind::OutOfMemory`] if a single box exceeds the device;
+    /// [`ErrorKind::Device`] if the device fails or is lost.
+    pub fn bound(&self, request: Request<f32>) -> Result<Raw<f32>, Error> {
+        check_lengths(self.n_inputs, request)?;
+        match &self.executor {
+            Executor::Fused(fused) => fused.bound(request),
+            Executor::Stepwise(stepwise) => stepwise.bound(request),
+        }
+    }
+
+    /// See [`crate::BoundEngine::branch`]; none if the program runs step by step.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`] if the pieces exceed the device; [`ErrorKind::Device`] if it fails or is lost.
+    pub fn branch(&self, pieces: &[Piece], rule: &Rule, budget: Budget) -> Result<Option<Branched>, Error> {
+        match &self.executor {
+            Executor::Fused(fused) => fused.branch(pieces, rule, budget).map(Some),
+            Executor::Stepwise(_) => Ok(None),
+        }
     }
 }
 

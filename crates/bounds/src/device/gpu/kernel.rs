@@ -8,6 +8,7 @@ use crate::error::Error;
 #[allow(clippy::too_long_first_doc_paragraph)]
 pub mod shaders {
     use crate::device::gpu::frame;
+    use crate::device::gpu::fused::tables as fused;
     use crate::program;
 
     include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
@@ -142,8 +143,9 @@ impl Pipelines {
         if let Some(pipeline) = &compiled[kernel as usize] {
             return Ok(pipeline.clone());
         }
-        let pipeline = faults
-            .catch(device, || compile(device, Some(&self.layout), kernel.label(), kernel.source(), kernel.entry()))?;
+        let pipeline = faults.catch(device, || {
+            compile(device, Some(&self.layout), kernel.label(), kernel.source(), kernel.entry(), &[])
+        })?;
         compiled[kernel as usize] = Some(pipeline.clone());
         Ok(pipeline)
     }
@@ -174,13 +176,14 @@ impl Pipelines {
     }
 }
 
-/// Compiles one entry point; without a layout, the one that the shader implies.
+/// Compiles one entry point with these constants; without a layout, the one that the shader implies.
 pub fn compile(
     device: &wgpu::Device,
     layout: Option<&wgpu::PipelineLayout>,
     label: &str,
     source: &str,
     entry: &str,
+    constants: &[(&str, f64)],
 ) -> wgpu::ComputePipeline {
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: Some(label),
@@ -194,7 +197,7 @@ pub fn compile(
         compilation_options: wgpu::PipelineCompilationOptions {
             // Every kernel writes its workgroup memory before it reads it.
             zero_initialize_workgroup_memory: false,
-            ..wgpu::PipelineCompilationOptions::default()
+            constants,
         },
         cache: None,
     })

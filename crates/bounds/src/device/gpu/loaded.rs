@@ -9,10 +9,8 @@ use crate::device::host::{Raw, Request};
 use crate::error::{Error, ErrorKind};
 use crate::program::Program;
 
-/// A program on a device: its kernels compiled, its weights uploaded.
-///
-/// Any number of threads may call it; they take turns.
-pub struct GpuProgram {
+/// A program on a device, one dispatch per step: its kernels compiled, its weights uploaded.
+pub struct Stepwise {
     shared: Arc<Shared>,
     schedule: Schedule,
     needs: Needs,
@@ -59,7 +57,7 @@ pub struct Stop {
     pub n_kernels: usize,
 }
 
-impl GpuProgram {
+impl Stepwise {
     pub(super) fn new(shared: Arc<Shared>, program: &Program<f32>, products: Products) -> Result<Self, Error> {
         let schedule = Schedule::new(program, products)?;
         let Shared { device, queue, faults, .. } = &*shared;
@@ -109,15 +107,10 @@ impl GpuProgram {
     /// Bounds every box of a batch; one submission for as many as the device holds.
     ///
     /// # Errors
-    /// [`ErrorKind::Region`] if the request's lengths do not fit; [`ErrorKind::OutOfMemory`] if a single box exceeds the device;
-    /// [`ErrorKind::Device`] if the device fails or is lost.
+    /// As [`super::GpuProgram::bound`].
     pub fn bound(&self, request: Request<f32>) -> Result<Raw<f32>, Error> {
         let n = self.n_inputs;
-        if request.lower.len() != request.upper.len() || !request.lower.len().is_multiple_of(n.max(1)) {
-            let problem =
-                format!("{} lower and {} upper ends for boxes of {n}", request.lower.len(), request.upper.len());
-            return Err(ErrorKind::Region { subproblem: 0, problem }.into());
-        }
+        check_lengths(n, request)?;
         let n_boxes = request.lower.len() / n.max(1);
         let mut raw = Raw::empty();
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
@@ -320,10 +313,20 @@ impl GpuProgram {
     }
 }
 
-impl fmt::Debug for GpuProgram {
+impl fmt::Debug for Stepwise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GpuProgram").field("adapter", &self.shared.adapter).finish_non_exhaustive()
+        f.debug_struct("Stepwise").field("adapter", &self.shared.adapter).finish_non_exhaustive()
     }
+}
+
+/// Whether a request's boxes are of a program's size.
+pub fn check_lengths(n_inputs: usize, request: Request<f32>) -> Result<(), Error> {
+    let Request { lower, upper, .. } = request;
+    if lower.len() == upper.len() && lower.len().is_multiple_of(n_inputs.max(1)) {
+        return Ok(());
+    }
+    let problem = format!("{} lower and {} upper ends for boxes of {n_inputs}", lower.len(), upper.len());
+    Err(ErrorKind::Region { subproblem: 0, problem }.into())
 }
 
 /// Fills what kernels must not read before they write it with what would ruin every result.
@@ -363,7 +366,7 @@ fn folded(n_workgroups: u64) -> [u32; 2] {
 
 /// A submission in the making.
 struct Recording<'a> {
-    loaded: &'a GpuProgram,
+    loaded: &'a Stepwise,
     plan: &'a Plan,
     n_boxes: u32,
     encoder: wgpu::CommandEncoder,
@@ -453,7 +456,7 @@ impl Recording<'_> {
 }
 
 #[cfg(test)]
-impl GpuProgram {
+impl Stepwise {
     /// Runs part of the program on one submission's worth of boxes and returns the memory spaces.
     pub(super) fn inspect(&self, request: Request<f32>, stop: Stop) -> Result<Snapshot, Error> {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);

@@ -33,7 +33,7 @@ fn compute(
     let n_bytes = (pairs.len() * size_of::<[f32; 4]>()) as u64;
     let input = faults.upload(device, queue, "pairs", bytemuck::cast_slice(pairs), wgpu::BufferUsages::STORAGE)?;
     let output = faults.catch(device, || {
-        let pipeline = compile(device, None, "self_test", shaders::SELF_TEST, "main");
+        let pipeline = compile(device, None, "self_test", shaders::SELF_TEST, "main", &[]);
         let buffer = |usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("results"),

@@ -5,11 +5,12 @@ use network::{Activation, Affine, Dense, LinearMap, Network, NodeId, Op, WeightE
 
 use super::arrangement::{Arrangement, Needs};
 use super::kernel::{Kernel, shaders};
+use super::loaded::Stepwise;
 use super::loaded::Stop;
 use super::planes::Planes;
 use super::samples::{CONV, Chain, Numbers, named, networks};
 use super::schedule::{Products, Schedule, Task};
-use super::{AdapterChoice, AdapterKind, Gpu, GpuProgram};
+use super::{AdapterChoice, AdapterKind, Gpu};
 use crate::device::host::{self, Raw, Request};
 use crate::simd::level;
 use crate::kernels::{self, Block, Row};
@@ -17,7 +18,7 @@ use crate::program::{Backward, Forward, Program, Step, Walk};
 use crate::{Arithmetic, BoundEngine, Device, ErrorKind, Method, Recipe, Wanted, record};
 
 /// The best adapter, or else a software one; none if the machine has none at all.
-fn gpu() -> Option<Gpu> {
+pub(super) fn gpu() -> Option<Gpu> {
     static OPENED: OnceLock<Option<Gpu>> = OnceLock::new();
     let opened = OPENED.get_or_init(|| {
         let software = Gpu::list().into_iter().find(|adapter| adapter.kind == AdapterKind::Software);
@@ -40,7 +41,7 @@ fn gpu() -> Option<Gpu> {
     opened.clone()
 }
 
-fn recipes() -> [Recipe; 4] {
+pub(super) fn recipes() -> [Recipe; 4] {
     let crown = Recipe::default();
     [
         crown,
@@ -50,13 +51,13 @@ fn recipes() -> [Recipe; 4] {
     ]
 }
 
-fn recorded(network: &Network, recipe: Recipe) -> Program<f32> {
+pub(super) fn recorded(network: &Network, recipe: Recipe) -> Program<f32> {
     let n = network.n_inputs();
     record(network, &vec![-1.0; n], &vec![1.0; n], recipe, Arithmetic::DEVICE_F32).unwrap()
 }
 
 /// Boxes inside `[-1, 1]`; the first is a point, the second has some inputs of no width.
-fn boxes(n_inputs: usize, n_boxes: usize, width: f64) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn boxes(n_inputs: usize, n_boxes: usize, width: f64) -> (Vec<f32>, Vec<f32>) {
     let mut numbers = Numbers(0x1234_5678_9abc_def1);
     let mut ends = (Vec::new(), Vec::new());
     for b in 0..n_boxes {
@@ -70,13 +71,13 @@ fn boxes(n_inputs: usize, n_boxes: usize, width: f64) -> (Vec<f32>, Vec<f32>) {
     ends
 }
 
-fn request<'a>(lower: &'a [f32], upper: &'a [f32]) -> Request<'a, f32> {
+pub(super) fn request<'a>(lower: &'a [f32], upper: &'a [f32]) -> Request<'a, f32> {
     Request { lower, upper, wants_split: true, wants_coefficients: true }
 }
 
 /// Fails unless two arrays agree up to the rounding of their own magnitudes.
 #[track_caller]
-fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
+pub(super) fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
     assert_eq!(got.len(), expected.len(), "{what}: length");
     let scale = expected.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
     for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
@@ -87,7 +88,7 @@ fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
 }
 
 #[track_caller]
-fn assert_same_results(what: &str, got: &Raw<f32>, expected: &Raw<f32>) {
+pub(super) fn assert_same_results(what: &str, got: &Raw<f32>, expected: &Raw<f32>) {
     assert_close(&format!("{what}: lower"), &got.lower, &expected.lower);
     assert_close(&format!("{what}: slack"), &got.slack, &expected.slack);
     assert_eq!(got.n_unstable, expected.n_unstable, "{what}: undecided neurons");
@@ -104,7 +105,7 @@ fn results_agree_with_the_host() {
         for recipe in recipes() {
             let what = format!("{name}, {recipe:?}");
             let program = recorded(&network, recipe);
-            let loaded = gpu.load(&program).unwrap();
+            let loaded = gpu.load_stepwise(&program).unwrap();
             let (lower, upper) = boxes(network.n_inputs(), 6, 0.3);
             let got = loaded.bound(request(&lower, &upper)).unwrap();
             let expected = host::bound(&program, request(&lower, &upper));
@@ -121,7 +122,7 @@ fn equal_scores_split_at_the_first_input() {
     let chain = Chain::new(&[N], 1);
     let dense = Dense { n_out: 2, n_in: N, weight: vec![0.5; 2 * N] };
     let network = chain.affine(LinearMap::Dense(dense), vec![0.0; 2], WeightError::default(), &[2]).build();
-    let loaded = gpu.load(&recorded(&network, Recipe::default())).unwrap();
+    let loaded = gpu.load_stepwise(&recorded(&network, Recipe::default())).unwrap();
     let (mut lower, mut upper) = (vec![-0.5; 3 * N], vec![0.5; 3 * N]);
     // The second box is a point; in the third, inputs below 70 are.
     upper[N..2 * N].fill(-0.5);
@@ -138,7 +139,7 @@ fn a_breakpoint_at_an_end_leaves_nothing_undecided() {
     // The five inputs instead of the node.
     (select.source, select.n, select.n_breakpoints, select.breakpoints) = (0, 5, 2, [-0.5, 0.25, 0.0, 0.0]);
     let list = select.list as usize;
-    let loaded = gpu.load(&program).unwrap();
+    let loaded = gpu.load_stepwise(&program).unwrap();
     let lower = [-0.5, -0.75, 0.25, -1.0, 0.0, -0.5, 0.25, -0.4, -0.5, -0.75];
     let upper = [0.25, -0.5, 0.25, 1.0, 0.5, -0.5, 0.5, 0.2, 0.3, 0.25];
     let snapshot = loaded.inspect(request(&lower, &upper), Stop { n_steps: step + 1, n_kernels: 1 }).unwrap();
@@ -154,7 +155,7 @@ fn tiled_products_agree_with_the_host() {
     let networks = networks().into_iter().chain([("odd", odd)]);
     for (name, network) in networks {
         let program = recorded(&network, Recipe::default());
-        let loaded = GpuProgram::new(Arc::clone(&gpu.shared), &program, Products::AlwaysTiled).unwrap();
+        let loaded = Stepwise::new(Arc::clone(&gpu.shared), &program, Products::AlwaysTiled).unwrap();
         let (lower, upper) = boxes(network.n_inputs(), 4, 0.3);
         let got = loaded.bound(request(&lower, &upper)).unwrap();
         let expected = host::bound(&program, request(&lower, &upper));
@@ -167,7 +168,7 @@ fn every_state_agrees_with_the_host() {
     let Some(gpu) = gpu() else { return };
     for (name, network) in networks() {
         let program = recorded(&network, Recipe::default());
-        let loaded = gpu.load(&program).unwrap();
+        let loaded = gpu.load_stepwise(&program).unwrap();
         let n = network.n_inputs();
         let (lower, upper) = boxes(n, 5, 0.3);
         let stop = Stop { n_steps: program.steps.len(), n_kernels: 1 };
@@ -278,7 +279,7 @@ fn every_backward_kernel_agrees_with_its_twin() {
     let Some(gpu) = gpu() else { return };
     for (name, network) in networks() {
         let program = recorded(&network, Recipe { both_ends: true, ..Recipe::default() });
-        let loaded = gpu.load(&program).unwrap();
+        let loaded = gpu.load_stepwise(&program).unwrap();
         let (lower, upper) = boxes(network.n_inputs(), 3, 0.3);
         let passes = program.steps.iter().enumerate().filter(|(_, step)| !matches!(step, Step::Forward(_)));
         for (step, pass) in passes {
@@ -321,7 +322,7 @@ fn sampled_outputs_lie_above_the_bounds() {
     let mut numbers = Numbers(77);
     for (name, network) in networks() {
         let recipe = Recipe { both_ends: true, ..Recipe::default() };
-        let loaded = gpu.load(&recorded(&network, recipe)).unwrap();
+        let loaded = gpu.load_stepwise(&recorded(&network, recipe)).unwrap();
         let (n, n_out) = (network.n_inputs(), network.n_outputs());
         let (lower, upper) = boxes(n, 4, 0.3);
         let raw = loaded.bound(request(&lower, &upper)).unwrap();
@@ -386,7 +387,7 @@ fn device_lines_enclose_their_activation() {
         let arithmetic = Arithmetic::DEVICE_F32;
         let program = record(&network, &[-1e4; N], &[1e4; N], Recipe::default(), arithmetic).unwrap();
         let Some(Step::Forward(Forward::Relax(params))) = program.steps.first() else { unreachable!("one activation") };
-        let loaded = gpu.load(&program).unwrap();
+        let loaded = gpu.load_stepwise(&program).unwrap();
         let snapshot = loaded.inspect(request(&lower, &upper), Stop { n_steps: 1, n_kernels: 1 }).unwrap();
         for e in 0..N * N_BOXES {
             let (b, j) = (e / N, e % N);
@@ -428,7 +429,7 @@ fn device_intervals_enclose_the_exact_ones() {
     let recipe = Recipe { method: Method::CrownIbp, ..Recipe::default() };
     for (name, network) in networks() {
         let program = recorded(&network, recipe);
-        let loaded = gpu.load(&program).unwrap();
+        let loaded = gpu.load_stepwise(&program).unwrap();
         let (lower, upper) = boxes(network.n_inputs(), 6, 0.01);
         let stop = Stop { n_steps: program.steps.len(), n_kernels: 1 };
         let snapshot = loaded.inspect(request(&lower, &upper), stop).unwrap();
@@ -478,7 +479,8 @@ fn device_intervals_enclose_the_exact_ones() {
 fn a_bound_that_overflows_proves_nothing() {
     let Some(gpu) = gpu() else { return };
     let network = named("deep");
-    let intervals = gpu.load(&recorded(&network, Recipe { method: Method::CrownIbp, ..Recipe::default() })).unwrap();
+    let intervals =
+        gpu.load_stepwise(&recorded(&network, Recipe { method: Method::CrownIbp, ..Recipe::default() })).unwrap();
     let (lower, upper) = boxes(network.n_inputs(), 4, 0.3);
     let stop = |n_steps| Stop { n_steps, n_kernels: usize::MAX };
     let expected = intervals.inspect(request(&lower, &upper), stop(8)).unwrap();
@@ -489,7 +491,7 @@ fn a_bound_that_overflows_proves_nothing() {
                 (backward.concretize.gamma, backward.concretize.inflation) = (3e38, 3e38);
             }
         }
-        let loaded = gpu.load(&program).unwrap();
+        let loaded = gpu.load_stepwise(&program).unwrap();
         let raw = loaded.bound(request(&lower, &upper)).unwrap();
         assert!(raw.lower.iter().all(|&bound| bound == -3e38) && raw.slack.iter().all(|&slack| slack == 3e38));
         // The intervals that could not be refined are still there.
@@ -504,7 +506,7 @@ fn chunks_of_rows_change_nothing() {
     let Some(gpu) = gpu() else { return };
     for (name, network) in networks() {
         let program = recorded(&network, Recipe { both_ends: true, ..Recipe::default() });
-        let mut loaded = gpu.load(&program).unwrap();
+        let mut loaded = gpu.load_stepwise(&program).unwrap();
         let (lower, upper) = boxes(network.n_inputs(), 9, 0.3);
         let expected = loaded.bound(request(&lower, &upper)).unwrap();
         for n_tiles in [1, 3, 20] {
@@ -522,7 +524,7 @@ fn submissions_change_nothing() {
     let Some(gpu) = gpu() else { return };
     let network = named("deep");
     let program = recorded(&network, Recipe::default());
-    let mut loaded = gpu.load(&program).unwrap();
+    let mut loaded = gpu.load_stepwise(&program).unwrap();
     let (lower, upper) = boxes(network.n_inputs(), 11, 0.3);
     let expected = loaded.bound(request(&lower, &upper)).unwrap();
     loaded.limit(4, 1 << 30);
@@ -541,7 +543,7 @@ fn thousands_of_small_subdomains_agree_with_the_host() {
     let Some(gpu) = gpu() else { return };
     let network = Chain::new(&[3], 21).dense(10).relu().dense(10).relu().dense(6).relu().dense(2).build();
     let program = recorded(&network, Recipe::default());
-    let loaded = gpu.load(&program).unwrap();
+    let loaded = gpu.load_stepwise(&program).unwrap();
     let (lower, upper) = boxes(3, 5000, 0.2);
     let got = loaded.bound(request(&lower, &upper)).unwrap();
     assert_eq!(loaded.capacity().0, 8192, "one submission");
@@ -564,7 +566,7 @@ fn one_wide_convolution_agrees_with_the_host() {
         .dense(2)
         .build();
     let program = recorded(&network, Recipe::default());
-    let mut loaded = gpu.load(&program).unwrap();
+    let mut loaded = gpu.load_stepwise(&program).unwrap();
     // Room for 256 of the up to 4096 rows of one box.
     loaded.limit(usize::MAX, 16 * 64 * (program.slot_len * program.n_slots) as u64);
     let (lower, upper) = boxes(256, 3, 0.2);
@@ -580,7 +582,7 @@ fn more_workgroups_than_one_dimension_holds() {
     let Some(gpu) = gpu() else { return };
     let network = Chain::new(&[2048], 23).dense(3).build();
     let program = recorded(&network, Recipe { method: Method::Ibp, ..Recipe::default() });
-    let loaded = gpu.load(&program).unwrap();
+    let loaded = gpu.load_stepwise(&program).unwrap();
     // 64 · 65,535 < 2 · 2048 · 1100 input values.
     let (lower, upper) = boxes(2048, 1100, 0.1);
     let got = loaded.bound(request(&lower, &upper)).unwrap();
@@ -595,14 +597,14 @@ fn a_program_that_no_buffer_holds_is_an_error() {
     let network = named("deep");
     let mut program = recorded(&network, Recipe::default());
     program.state_stride = usize::try_from(gpu.largest_buffer() / 4).unwrap() + 1;
-    assert!(matches!(gpu.load(&program).unwrap_err().kind, ErrorKind::OutOfMemory(_)));
+    assert!(matches!(gpu.load_stepwise(&program).unwrap_err().kind, ErrorKind::OutOfMemory(_)));
 }
 
 #[test]
 fn too_little_memory_means_smaller_submissions() {
     let Some(gpu) = gpu() else { return };
     let network = named("deep");
-    let mut loaded = gpu.load(&recorded(&network, Recipe::default())).unwrap();
+    let mut loaded = gpu.load_stepwise(&recorded(&network, Recipe::default())).unwrap();
     let (lower, upper) = boxes(network.n_inputs(), 11, 0.3);
     let expected = loaded.bound(request(&lower, &upper)).unwrap();
     loaded.pretended = 3;
@@ -623,7 +625,7 @@ fn a_lost_device_is_an_error() {
     let gpu = Gpu::open(&AdapterChoice::Named(gpu.adapter().name.clone())).unwrap();
     let network = named("deep");
     let program = recorded(&network, Recipe::default());
-    let loaded = gpu.load(&program).unwrap();
+    let loaded = gpu.load_stepwise(&program).unwrap();
     let (lower, upper) = boxes(network.n_inputs(), 2, 0.3);
     loaded.bound(request(&lower, &upper)).unwrap();
     gpu.shared.device.destroy();
@@ -631,7 +633,7 @@ fn a_lost_device_is_an_error() {
         let error = loaded.bound(request(&lower, &upper)).unwrap_err();
         assert!(matches!(error.kind, ErrorKind::Device(_)), "{error}");
     }
-    assert!(matches!(gpu.load(&program).unwrap_err().kind, ErrorKind::Device(_)));
+    assert!(matches!(gpu.load_stepwise(&program).unwrap_err().kind, ErrorKind::Device(_)));
 }
 
 #[test]
@@ -661,14 +663,14 @@ fn an_infinite_error_term_is_refused() {
             backward.concretize.gamma = f32::INFINITY;
         }
     }
-    assert!(matches!(gpu.load(&program).unwrap_err().kind, ErrorKind::Magnitude { .. }));
+    assert!(matches!(gpu.load_stepwise(&program).unwrap_err().kind, ErrorKind::Magnitude { .. }));
 }
 
 #[test]
 fn a_request_of_the_wrong_size_is_an_error() {
     let Some(gpu) = gpu() else { return };
     let network = named("deep");
-    let loaded = gpu.load(&recorded(&network, Recipe::default())).unwrap();
+    let loaded = gpu.load_stepwise(&recorded(&network, Recipe::default())).unwrap();
     assert!(matches!(loaded.bound(request(&[0.0; 6], &[0.0; 6])).unwrap_err().kind, ErrorKind::Region { .. }));
     assert!(matches!(loaded.bound(request(&[0.0; 5], &[0.0; 10])).unwrap_err().kind, ErrorKind::Region { .. }));
 }
@@ -741,6 +743,9 @@ fn every_shader_translates_to_every_language() {
     for (stem, source) in shaders::ALL {
         let module = naga::front::wgsl::parse_str(source).unwrap();
         let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).unwrap();
+        // Sizes that are chosen when a kernel is compiled: here their defaults.
+        let sizes = naga::back::PipelineConstants::default();
+        let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, None, &sizes).unwrap();
         let words = spv::write_vec(&module, &info, &spv::Options::default(), None);
         assert!(!words.unwrap_or_else(|error| panic!("{stem}: {error}")).is_empty());
         let options = msl::Options { fake_missing_bindings: true, ..msl::Options::default() };
