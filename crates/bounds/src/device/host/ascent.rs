@@ -214,7 +214,8 @@ impl<T: Logistic> LaneBlock<T> {
                     let j = split.neuron as usize;
                     let (l, u) = (source[j], source[n + j]);
                     self.is_empty[lane] |= if split.is_active { u < T::ZERO } else { l > T::ZERO };
-                    if let Ok(entry) = entries.binary_search(&split.neuron) {
+                    // Lines through the origin and multipliers are a ReLU's; of others only emptiness is known.
+                    if is_relu && let Ok(entry) = entries.binary_search(&split.neuron) {
                         let sign = if split.is_active { T::ONE } else { -T::ONE };
                         let beta = T::of(f64::from(*beta)).larger(T::ZERO);
                         let beta = beta.smaller(T::of(f64::from(shared.sweep.caps[node])));
