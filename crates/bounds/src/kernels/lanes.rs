@@ -26,6 +26,8 @@ pub struct LaneLines<T> {
     pub moments: [Vec<T>; 2],
     /// The splits of all lanes, by entry.
     pub splits: Vec<LaneSplit<T>>,
+    /// What rounding the subtraction of the multipliers may cost each lane.
+    owed: Vec<T>,
     /// For every entry and lane, how much of the bound its relaxation costs at the minimiser, if asked for.
     pub gaps: Vec<T>,
     /// For a max-pool: whether each output's coefficient was negative, `[n_out, width]`.
@@ -88,6 +90,7 @@ impl<T: Scalar> LaneLines<T> {
             kept: Vec::new(),
             moments: [Vec::new(), Vec::new()],
             splits: Vec::new(),
+            owed: Vec::new(),
             gaps: Vec::new(),
             is_negative: Vec::new(),
         }
@@ -250,13 +253,23 @@ pub fn back_lanes<T: Scalar, const LEVEL: u8>(
             kept.1[r] += totals[1][r];
         }
     }
-    for split in own_lines.splits.iter().filter(|split| split.beta > T::ZERO) {
+    let LaneLines { splits, owed, .. } = own_lines;
+    let mut splits = splits.iter().filter(|split| split.beta > T::ZERO).peekable();
+    if splits.peek().is_none() {
+        return;
+    }
+    // Summed apart, so that what other steps owe is rounded once here, not once for every split; each term is twice what one
+    // subtraction can lose, which pays for the rounding of this sum.
+    owed.clear();
+    owed.resize(width, T::ZERO);
+    for split in splits {
         let (lane, j) = (split.lane as usize, entries[split.entry as usize] as usize);
         let high = bounds[j].magnitude().larger(bounds[n + j].magnitude());
         let a = &mut slot[j * width + lane];
-        block.slack[lane] += two_units * (a.magnitude() + split.beta) * high;
+        owed[lane] += two_units * (a.magnitude() + split.beta) * high;
         *a = *a - split.sign * split.beta;
     }
+    block.slack.iter_mut().zip(owed.iter()).for_each(|(slack, &owed)| *slack += owed);
 }
 
 /// Runs the values of an activation through the lines that the backward pass chose, and moves `α` and `β` up the gradient.

@@ -3,5 +3,6 @@
 #[cfg(feature = "gpu")]
 mod adapter;
 mod golden;
+mod lanes;
 mod random;
 mod soundness;

@@ -338,8 +338,12 @@ impl<'a> ReluSearch<'a> {
                 self.least_decided = self.least_decided.min(best);
                 continue;
             }
-            // The row that came nearest says where to split.
-            let nearest = (0..n_rows).max_by(|&a, &b| found[a].bound.total_cmp(&found[b].bound));
+            // The row that came nearest says where to split, unless nothing is left to split for it.
+            let nearness = |&row: &usize| (!found[row].gaps.is_empty(), found[row].bound);
+            let nearest = (0..n_rows).max_by(|a, b| {
+                let (a, b) = (nearness(a), nearness(b));
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+            });
             if let Some(nearest) = nearest {
                 piece.nearest = nearest;
                 piece.candidates = found[nearest].gaps.iter().map(|(split, _)| *split).collect();

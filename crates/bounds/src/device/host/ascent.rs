@@ -59,7 +59,8 @@ pub struct Ended<T> {
     pub alpha: Box<[u8]>,
     /// The last multipliers, in the order of the start's splits, if asked for.
     pub beta: Box<[f32]>,
-    /// The neurons whose relaxation costs most at the minimiser, most first: as splits (active), if asked for.
+    /// The undecided neurons whose relaxation costs most at the minimiser, most first: as splits (active), if asked for. Where
+    /// none costs anything, those whose relaxation could cost most elsewhere; none are left only where no relaxation matters.
     pub gaps: Vec<(Split, f32)>,
     /// The input that minimises the last linear bound, if asked for.
     pub minimiser: Box<[f32]>,
@@ -214,7 +215,8 @@ impl<T: Logistic> LaneBlock<T> {
                     let j = split.neuron as usize;
                     let (l, u) = (source[j], source[n + j]);
                     self.is_empty[lane] |= if split.is_active { u < T::ZERO } else { l > T::ZERO };
-                    if let Ok(entry) = entries.binary_search(&split.neuron) {
+                    // Lines through the origin and multipliers are a ReLU's; of others only emptiness is known.
+                    if is_relu && let Ok(entry) = entries.binary_search(&split.neuron) {
                         let sign = if split.is_active { T::ONE } else { -T::ONE };
                         let beta = T::of(f64::from(*beta)).larger(T::ZERO);
                         let beta = beta.smaller(T::of(f64::from(shared.sweep.caps[node])));
@@ -308,18 +310,35 @@ impl<T: Logistic> LaneBlock<T> {
             ended.beta = splits.iter().map(beta).collect();
         }
         if keep.gaps > 0 {
+            // Neurons that cost nothing where the (perhaps not yet best) minimiser lies may still have to be decided.
+            let mut idle: Vec<(Split, f32)> = Vec::new();
             for (node, relax) in shared.program.activations.iter().enumerate() {
-                if relax.as_ref().is_none_or(|relax| relax.kind != 0) || self.lines[node].gaps.is_empty() {
+                let Some(relax) = relax.as_ref().filter(|relax| relax.kind == 0) else { continue };
+                let lines = &self.lines[node];
+                if lines.gaps.is_empty() {
                     continue;
                 }
+                let n = relax.n as usize;
+                let source = &shared.scope.state[relax.source as usize..][..2 * n];
+                let up_at = &shared.scope.state[relax.lines as usize..][3 * n..4 * n];
                 for (e, &neuron) in shared.scope.entries[node].iter().enumerate() {
+                    let j = neuron as usize;
                     let split = Split { node: node as u32, neuron, is_active: true };
-                    let gap = self.lines[node].gaps[e * width + now].to_f64() as f32;
                     let is_split = |other: &(Split, f32)| (other.0.node, other.0.neuron) == (split.node, neuron);
-                    if gap > 0.0 && !splits.iter().any(is_split) {
+                    if source[j] >= T::ZERO || source[n + j] <= T::ZERO || splits.iter().any(is_split) {
+                        continue;
+                    }
+                    let gap = lines.gaps[e * width + now].to_f64() as f32;
+                    let reach = (lines.kept[e * width + now].magnitude() * up_at[j]).to_f64() as f32;
+                    if gap > 0.0 {
                         ended.gaps.push((split, gap));
+                    } else if reach > 0.0 {
+                        idle.push((split, reach));
                     }
                 }
+            }
+            if ended.gaps.is_empty() {
+                ended.gaps = idle;
             }
             let most_first = |a: &(Split, f32), b: &(Split, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
             if ended.gaps.len() > keep.gaps {
