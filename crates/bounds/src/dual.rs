@@ -43,8 +43,9 @@ pub struct Lane<'a> {
     pub alpha: &'a [u8],
 }
 
-/// Most lanes that are propagated together.
+/// Most lanes that are propagated together, and how many blocks there should at least be.
 const BLOCK_LANES: usize = 64;
+const BLOCKS: usize = 4;
 
 impl Base {
     /// The splits that its bounds already contain.
@@ -165,7 +166,13 @@ impl BoundEngine {
     ///
     /// # Errors
     /// [`ErrorKind::Magnitude`] if even f64 could overflow.
-    pub fn ascend_precisely(&self, base: &Base, lanes: &[Lane], ascent: &Ascent) -> Result<Vec<Ended<f64>>, Error> {
+    pub fn ascend_precisely(
+        &self,
+        base: &Base,
+        lanes: &[Lane],
+        ascent: &Ascent,
+        keep: Keep,
+    ) -> Result<Vec<Ended<f64>>, Error> {
         let (program, narrow) = (self.precise()?, self.narrow()?);
         let scope = base.precise.get_or_init(|| {
             let known = base.narrow.widened(narrow, program);
@@ -184,7 +191,7 @@ impl BoundEngine {
         // `α` belongs to the entries of the narrow scope; the precise one may have fewer.
         let translated: Vec<Vec<u8>> = lanes.iter().map(|lane| translate(&base.narrow, scope, lane.alpha)).collect();
         let lanes: Vec<Lane> = lanes.iter().zip(&translated).map(|(lane, alpha)| Lane { alpha, ..*lane }).collect();
-        ascend(program, (scope, Target::Outputs), &lanes, ascent, Goal::Positive, Keep::default())
+        ascend(program, (scope, Target::Outputs), &lanes, ascent, Goal::Positive, keep)
     }
 
     /// Bounds every output over every box with intermediate bounds and outputs optimised, in f32. Where the recipe has lower ends
@@ -275,8 +282,8 @@ fn ascend<T: Logistic>(
 ) -> Result<Vec<Ended<T>>, Error> {
     let (backward, sweep) = pass(program, target).ok_or(ErrorKind::NotOptimised)?;
     let shared = Shared { program, backward, sweep, scope };
-    let n_threads = rayon::current_num_threads();
-    let per_block = lanes.len().div_ceil(n_threads).next_multiple_of(host::LANES).clamp(host::LANES, BLOCK_LANES);
+    // Which lanes share a block decides how sums are rounded: never the number of cores.
+    let per_block = lanes.len().div_ceil(BLOCKS).next_multiple_of(host::LANES).clamp(host::LANES, BLOCK_LANES);
     let run = |block: &mut LaneBlock<T>, chunk: &[Lane]| {
         let rows: Vec<Row> = chunk.iter().map(|lane| Row { neuron: lane.neuron, is_upper: lane.is_upper }).collect();
         let starts: Vec<Start> =

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bounds::{Ascent, Base, Batch, BoundEngine, Device, Keep, Lane, Method, Optimised, Recipe, Split};
+use bounds::{Target, Ascent, Base, Batch, BoundEngine, Device, Keep, Lane, Method, Optimised, Recipe, Split};
 use network::{Activation, Affine, BoxRegion, Conv, Dense, LinearMap, Network, NetworkBuilder, NodeId, Op, Sparse};
 
 use crate::random::{self, Stream};
@@ -209,7 +209,7 @@ fn as_lanes(begins: &[Begin]) -> Vec<Lane<'_>> {
         .iter()
         .map(|begin| {
             let (output, is_upper) = lane(begin);
-            Lane { output, is_upper, splits: &begin.splits, alpha: &begin.alpha }
+            Lane { neuron: output, is_upper, splits: &begin.splits, alpha: &begin.alpha }
         })
         .collect()
 }
@@ -235,7 +235,7 @@ fn check(seed: u64, counts: &mut Counts) {
     let method = [Method::CrownIbp, Method::Crown, Method::Crown][stream.below(3)];
     let optimised = [Optimised::Outputs, Optimised::Everything][stream.below(2)];
     let (keep_interval, same_slope) = (stream.below(4) > 0, stream.below(4) == 0);
-    let recipe = Recipe { method, both_ends: false, keep_interval, same_slope, optimised };
+    let recipe = Recipe { method, both_ends: true, keep_interval, same_slope, optimised };
     let engine = BoundEngine::new(&Device::Host, Arc::new(network.clone()), &region, recipe).unwrap();
     let near: Vec<f64> = random::point(stream, &lower, &upper).iter().map(|&x| f64::from(x as f32)).collect();
     let near: Vec<f64> = near.iter().zip(lower.iter().zip(&upper)).map(|(x, (l, u))| x.clamp(*l, *u)).collect();
@@ -284,8 +284,8 @@ fn check(seed: u64, counts: &mut Counts) {
         let begins = random_lanes(stream, &network, &base, &values);
         let ascent = random_ascent(stream);
         let keep = Keep { duals: stream.below(2) == 0, gaps: stream.below(3), minimiser: stream.below(2) == 0 };
-        let ended = engine.ascend(&base, &as_lanes(&begins), &ascent, keep).unwrap();
-        let precise = engine.ascend_precisely(&base, &as_lanes(&begins), &ascent).unwrap();
+        let ended = engine.ascend(&base, Target::Outputs, &as_lanes(&begins), &ascent, keep).unwrap();
+        let precise = engine.ascend_precisely(&base, &as_lanes(&begins), &ascent, Keep::default()).unwrap();
         for (begin, (ended, precise)) in begins.iter().zip(ended.iter().zip(&precise)) {
             let splits: Vec<Split> = begin.splits.iter().map(|(split, _)| *split).collect();
             counts.empty_lanes += u64::from(ended.is_empty);
@@ -309,8 +309,47 @@ fn check(seed: u64, counts: &mut Counts) {
                 assert!(ended.beta.iter().all(|&beta| beta >= 0.0 && beta.is_finite()), "{:?}", ended.beta);
             }
         }
-        parent = Some(base);
+        parent = Some(sharpened(stream, (&network, &engine), base, &held, counts, seed));
     }
+}
+
+/// Bounds both ends of some undecided neurons by lanes of their own, checks them, and gives them to the base.
+fn sharpened(
+    stream: &mut Stream,
+    (network, engine): (&Network, &BoundEngine),
+    mut base: Base,
+    held: &[&Vec<Vec<f64>>],
+    counts: &mut Counts,
+    seed: u64,
+) -> Base {
+    for (activation, neurons) in engine.undecided(&base).unwrap() {
+        let operand = network.node(NodeId(activation as usize)).inputs[0].0;
+        let mut bounds = Vec::new();
+        for neuron in neurons {
+            if stream.below(2) == 0 {
+                continue;
+            }
+            let splits: Vec<(Split, f32)> =
+                base.splits().iter().map(|split| (*split, stream.below(3) as f32 * 0.2)).collect();
+            let lane = |is_upper| Lane { neuron, is_upper, splits: &splits, alpha: &[] };
+            let ascent = random_ascent(stream);
+            let target = Target::Operand(activation);
+            let ended = engine.ascend(&base, target, &[lane(false), lane(true)], &ascent, Keep::default()).unwrap();
+            for values in held {
+                let z = values[operand][neuron as usize];
+                let (lower, upper) = (f64::from(ended[0].bound), -f64::from(ended[1].bound));
+                counts.checked += 1;
+                counts.informative += 1;
+                assert!(lower <= z && z <= upper, "seed {seed}: neuron {neuron} of {operand}: {z} outside [{lower}, {upper}]");
+            }
+            bounds.push((neuron, ended[0].bound, -ended[1].bound));
+        }
+        match engine.tightened(&base, activation, &bounds, random_ascent(stream)).unwrap() {
+            Some(tighter) => base = tighter,
+            None => assert!(held.is_empty(), "seed {seed}: a tightened base holds nothing, but {:?}", held[0][0]),
+        }
+    }
+    base
 }
 
 #[test]
@@ -348,8 +387,8 @@ fn a_split_of_another_activation_changes_no_line() {
     let engine = BoundEngine::new(&Device::Host, Arc::new(network), &region, recipe).unwrap();
     let base = engine.base((&[-1.0], &[1.0]), None, &[], Ascent::default()).unwrap().unwrap();
     let splits = [(Split { node: 1, neuron: 0, is_active: false }, 0.5)];
-    let lane = Lane { output: 0, is_upper: false, splits: &splits, alpha: &[] };
-    let ended = engine.ascend(&base, &[lane], &Ascent::default(), Keep::default()).unwrap();
+    let lane = Lane { neuron: 0, is_upper: false, splits: &splits, alpha: &[] };
+    let ended = engine.ascend(&base, Target::Outputs, &[lane], &Ascent::default(), Keep::default()).unwrap();
     // At x = −1.
     assert!(ended[0].bound <= -0.5, "{}", ended[0].bound);
 }

@@ -100,7 +100,9 @@ impl<'a> ReluPlan<'a> {
         let mut least = f64::INFINITY;
         for (turn, &(most_subdomains, rounds, macs)) in turns.iter().enumerate() {
             if rounds > 0 {
-                let Some(sharper) = Sharpen::new(engine, rounds, macs).run(&base, clock)? else {
+                let rows = open.iter().flat_map(|&disjunct| self.objective.disjuncts[disjunct].1.clone());
+                let rows: Vec<u32> = rows.map(|row| row as u32).collect();
+                let Some(sharper) = Sharpen::new(engine, rounds, macs).run(&base, &rows, clock)? else {
                     return Ok(Ok((End::Verified, least)));
                 };
                 base = sharper;

@@ -62,7 +62,7 @@ const CANDIDATES: usize = 8;
 const STEPS: usize = 20;
 const ROOT_STEPS: usize = 60;
 /// Steps where nothing is left to split.
-const LEAF_STEPS: usize = 400;
+const LEAF_STEPS: usize = 1000;
 
 impl Footprint for Piece {
     fn bytes(&self) -> usize {
@@ -183,8 +183,9 @@ impl<'a> ReluSearch<'a> {
             }
             let n_lanes = self.round_lanes();
             let pieces = self.frontier.pop(n_lanes / 2);
-            let children = self.split(pieces, n_lanes)?;
-            let points = self.bound(children, STEPS)?;
+            let (children, leaves) = self.split(pieces, n_lanes)?;
+            let mut points = self.bound(children, STEPS)?;
+            points.extend(self.finish_leaves(leaves)?);
             if let Some(found) = self.falsifier.attack_points(&points, 4, clock)? {
                 return Ok(Some(End::Falsified(Box::new(found))));
             }
@@ -197,15 +198,16 @@ impl<'a> ReluSearch<'a> {
         ((ROUND_MACS / cost) as usize).clamp(32, MOST_LANES)
     }
 
-    /// Replaces pieces by children that decide more `ReLU`s: so many levels at once that about `n_lanes` are filled.
+    /// Replaces pieces by children that decide more `ReLU`s: so many levels at once that about `n_lanes` are filled. Returns the children, and the
+    /// pieces with nothing left to split.
     fn split(
         &mut self,
         pieces: Vec<Subdomain<Piece>>,
         n_lanes: usize,
-    ) -> Result<Vec<(Piece, f64, u32)>, Error> {
+    ) -> Result<(Vec<(Piece, f64, u32)>, Vec<Subdomain<Piece>>), Error> {
         let ranked = self.look_ahead(&pieces)?;
         let levels = ((n_lanes / pieces.len().max(1)).max(2).ilog2() as usize).clamp(1, 5);
-        let mut children = Vec::new();
+        let (mut children, mut leaves) = (Vec::new(), Vec::new());
         for (piece, ranked) in pieces.into_iter().zip(ranked) {
             let chosen = &ranked[..ranked.len().min(levels)];
             if piece.depth == 0 {
@@ -213,7 +215,7 @@ impl<'a> ReluSearch<'a> {
                 self.root_split = self.root_split.or(chosen.first().copied());
             }
             if chosen.is_empty() {
-                self.finish_leaf(piece)?;
+                leaves.push(piece);
                 continue;
             }
             for sides in 0..1_usize << chosen.len() {
@@ -230,7 +232,7 @@ impl<'a> ReluSearch<'a> {
                 children.push((child, piece.score, piece.depth + chosen.len() as u32));
             }
         }
-        Ok(children)
+        Ok((children, leaves))
     }
 
     /// Orders each piece's candidates by what deciding them gains at once, without optimising (filtered smart branching).
@@ -313,7 +315,7 @@ impl<'a> ReluSearch<'a> {
                 .map(|(&lane, splits)| Lane { splits, alpha: &ended[lane].alpha, ..lanes[lane] })
                 .collect();
             let ascent = Ascent { steps: 4, alpha_rate: 0.02, beta_rate: 0.02, ..Ascent::default() };
-            for (&lane, end) in doubtful.iter().zip(self.engine.ascend_precisely(&self.base, &again, &ascent)?) {
+            for (&lane, end) in doubtful.iter().zip(self.engine.ascend_precisely(&self.base, &again, &ascent, Keep::default())?) {
                 precise[lane] = end.bound;
             }
             self.rebounded += doubtful.len() as u64;
@@ -359,26 +361,40 @@ impl<'a> ReluSearch<'a> {
         Ok(open.into_iter().map(|(point, disjunct, _)| (point, disjunct)).collect())
     }
 
-    /// A piece with nothing left to split is a linear program: optimised to the end, it is decided or it is not.
-    fn finish_leaf(&mut self, piece: Subdomain<Piece>) -> Result<(), Error> {
-        let Subdomain { piece, score, depth, .. } = piece;
-        let rows = self.objective.disjuncts[piece.disjunct].1.clone();
-        let splits: Vec<Vec<(Split, f32)>> =
-            piece.duals.iter().map(|dual| piece.splits.iter().copied().zip(dual.beta.iter().copied()).collect()).collect();
-        let lanes: Vec<Lane> = rows
-            .zip(piece.duals.iter().zip(&splits))
-            .map(|(row, (dual, splits))| Lane { neuron: row as u32, is_upper: false, splits, alpha: &dual.alpha })
+    /// Pieces with nothing left to split are linear programs: optimised to the end, they are decided or they are not.
+    ///
+    /// Returns the minimisers of those that are not, with their disjuncts: that is where a violation would be.
+    fn finish_leaves(&mut self, leaves: Vec<Subdomain<Piece>>) -> Result<Vec<(Box<[f32]>, usize)>, Error> {
+        let with = |piece: &Piece, dual: &Dual| piece.splits.iter().copied().zip(dual.beta.iter().copied()).collect();
+        let splits: Vec<Vec<(Split, f32)>> = leaves
+            .iter()
+            .flat_map(|Subdomain { piece, .. }| piece.duals.iter().map(|dual| with(piece, dual)).collect::<Vec<_>>())
             .collect();
-        let ascent = Ascent { steps: LEAF_STEPS, decay: 0.985, ..Ascent::default() };
-        let ended = self.engine.ascend_precisely(&self.base, &lanes, &ascent)?;
-        self.rebounded += 1;
-        let best = ended.iter().map(|end| end.bound).fold(score, f64::max);
-        if best > 0.0 {
-            self.decided += 0.5_f64.powi(depth as i32);
-        } else {
-            self.stuck.push(piece.disjunct);
+        let mut lanes = Vec::with_capacity(splits.len());
+        for Subdomain { piece, .. } in &leaves {
+            for (row, dual) in self.objective.disjuncts[piece.disjunct].1.clone().zip(&piece.duals) {
+                let neuron = row as u32;
+                lanes.push(Lane { neuron, is_upper: false, splits: &splits[lanes.len()], alpha: &dual.alpha });
+            }
         }
-        self.least_decided = self.least_decided.min(best);
-        Ok(())
+        let ascent = Ascent { steps: LEAF_STEPS, decay: 0.995, ..Ascent::default() };
+        let keep = Keep { minimiser: true, ..Keep::default() };
+        let mut ended = self.engine.ascend_precisely(&self.base, &lanes, &ascent, keep)?.into_iter();
+        drop(lanes);
+        let mut points = Vec::new();
+        self.rebounded += leaves.len() as u64;
+        for Subdomain { piece, score, depth, .. } in leaves {
+            let found: Vec<Ended<f64>> = ended.by_ref().take(piece.duals.len()).collect();
+            let best = found.iter().map(|end| end.bound).fold(score, f64::max);
+            self.least_decided = self.least_decided.min(best);
+            if best > 0.0 {
+                self.decided += 0.5_f64.powi(depth as i32);
+            } else {
+                self.stuck.push(piece.disjunct);
+                points.extend(found.into_iter().map(|end| (end.minimiser, piece.disjunct)));
+            }
+        }
+        points.retain(|(point, _)| !point.is_empty());
+        Ok(points)
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, Split, Target};
 
 use crate::error::Error;
@@ -42,11 +44,27 @@ impl<'a> Sharpen<'a> {
         Self { engine, rounds, macs }
     }
 
-    /// The tighter base; `None` if no point is in it. Stops early, with what it has, when the clock says so.
+    /// How much every undecided neuron's relaxation costs the rows of `outputs` at their minimisers.
+    fn costs(&self, base: &Base, outputs: &[u32]) -> Result<HashMap<(u32, u32), f64>, Error> {
+        let splits: Vec<(Split, f32)> = base.splits().iter().map(|split| (*split, 0.0)).collect();
+        let lanes: Vec<Lane> =
+            outputs.iter().map(|&neuron| Lane { neuron, is_upper: false, splits: &splits, alpha: &[] }).collect();
+        let keep = Keep { gaps: usize::MAX, ..Keep::default() };
+        let mut costs = HashMap::new();
+        for ended in self.engine.ascend(base, Target::Outputs, &lanes, &Ascent::default(), keep)? {
+            for (split, gap) in ended.gaps {
+                *costs.entry((split.node, split.neuron)).or_insert(0.0) += f64::from(gap);
+            }
+        }
+        Ok(costs)
+    }
+
+    /// The tighter base for the rows of `outputs`; `None` if no point is in it. Stops early, with what it has, when the clock says so.
     ///
     /// # Errors
     /// As [`BoundEngine::ascend`].
-    pub fn run(&self, base: &Base, clock: &Clock) -> Result<Option<Base>, Error> {
+    pub fn run(&self, base: &Base, outputs: &[u32], clock: &Clock) -> Result<Option<Base>, Error> {
+        let costs = self.costs(base, outputs)?;
         let ascent = Ascent::default();
         let mut spent = 0;
         let mut best: Option<Base> = None;
@@ -61,7 +79,8 @@ impl<'a> Sharpen<'a> {
             if clock.stop(0, 0).is_some() || budget == 0 {
                 break;
             }
-            let (bounds, cost) = self.layer(now, *activation, neurons, budget, clock)?;
+            let neurons = self.costliest(*activation, neurons, &costs, budget);
+            let (bounds, cost) = self.layer(now, *activation, &neurons, budget, clock)?;
             spent += cost;
             after = *activation;
             match self.engine.tightened(now, *activation, &bounds, ascent)? {
@@ -75,6 +94,31 @@ impl<'a> Sharpen<'a> {
         }
     }
 
+    /// The neurons of a layer that cost most, as many as the budget has trees for, in their own order: lanes of neighbours share
+    /// what they read.
+    fn costliest(
+        &self,
+        activation: u32,
+        neurons: &[u32],
+        costs: &HashMap<(u32, u32), f64>,
+        budget: u64,
+    ) -> Vec<u32> {
+        // Half of the leaves are split in every round, and each neuron has two ends.
+        let lanes = 4.0 * 1.5_f64.powi(self.rounds as i32);
+        let most = (budget as f64 / (lanes * self.lane_macs() as f64)).ceil() as usize;
+        let cost = |neuron: &u32| costs.get(&(activation, *neuron)).copied().unwrap_or(0.0);
+        let mut chosen = neurons.to_vec();
+        chosen.sort_by(|a, b| cost(b).total_cmp(&cost(a)).then(a.cmp(b)));
+        chosen.truncate(most.max(1));
+        chosen.sort_unstable();
+        chosen
+    }
+
+    /// Multiply-adds of one optimised lane, at most.
+    fn lane_macs(&self) -> u64 {
+        2 * (STEPS as u64 + 1) * self.engine.macs().max(1)
+    }
+
     /// Bounds of one layer's undecided neurons, and the multiply-adds that they took.
     fn layer(
         &self,
@@ -84,7 +128,7 @@ impl<'a> Sharpen<'a> {
         budget: u64,
         clock: &Clock,
     ) -> Result<(Vec<(u32, f32, f32)>, u64), Error> {
-        let per_lane = 2 * (STEPS as u64 + 1) * self.engine.macs().max(1);
+        let per_lane = self.lane_macs();
         let ends = |neuron: &u32| [false, true].map(|is_upper| Tree { neuron: *neuron, is_upper, leaves: Vec::new() });
         let mut trees: Vec<Tree> = neurons.iter().flat_map(ends).collect();
         for tree in &mut trees {

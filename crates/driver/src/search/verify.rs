@@ -128,7 +128,11 @@ impl Verify<'_> {
         }
         if self.splits_relus(objective, options.split) {
             let open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).collect::<Vec<_>>();
-            return ReluPlan::new(objective, &falsifier).run(open, clock, observer, outcome);
+            let end = ReluPlan::new(objective, &falsifier).run(open, clock, observer, outcome)?;
+            // What no single row excludes on any piece, splits of inputs may still decide.
+            if end != End::Stopped(StopReason::Precision) {
+                return Ok(end);
+            }
         }
         let mut search = BranchAndBound::new(objective, &engine, &falsifier);
         let end = search.run(clock, observer)?;
