@@ -57,10 +57,14 @@ const ROUND_MACS: u64 = 20_000_000_000;
 /// Most lanes of one round, and as many as one round should fill.
 const MOST_LANES: usize = 1024;
 /// Candidates that are looked ahead at.
-const CANDIDATES: usize = 8;
+const CANDIDATES: usize = 16;
 /// Steps of the optimisation of a piece, and of the root's.
-const STEPS: usize = 20;
+const STEPS: usize = 8;
 const ROOT_STEPS: usize = 60;
+/// First step of slopes that start from a parent's.
+const WARM_RATE: f64 = 0.1;
+/// Keeps a split that helps one side only ahead of one that helps neither.
+const LEAST_GAIN: f64 = 1e-6;
 /// Steps where nothing is left to split.
 const LEAF_STEPS: usize = 1000;
 
@@ -271,7 +275,7 @@ impl<'a> ReluSearch<'a> {
                 for candidate in &piece.candidates {
                     let (first, second) = (gain(&ended[place]), gain(&ended[place + 1]));
                     place += 2;
-                    let score = first.min(second) + 0.1 * first.max(second);
+                    let score = (first + LEAST_GAIN) * (second + LEAST_GAIN);
                     ranked.push((score, *candidate));
                 }
                 // Ties stay in the order of the gaps.
@@ -297,7 +301,7 @@ impl<'a> ReluSearch<'a> {
                 lanes.push(Lane { neuron, is_upper: false, splits: &splits[lanes.len()], alpha: &dual.alpha });
             }
         }
-        let ascent = Ascent { steps, ..Ascent::default() };
+        let ascent = Ascent { steps, alpha_rate: if steps == STEPS { WARM_RATE } else { Ascent::default().alpha_rate }, ..Ascent::default() };
         let keep = Keep { duals: true, gaps: CANDIDATES, minimiser: true };
         let ended = self.engine.ascend(&self.base, Target::Outputs, &lanes, &ascent, keep)?;
         self.subdomains += pieces.len() as u64;
