@@ -162,6 +162,8 @@ pub enum MethodName {
     /// Linear bounds of every neuron that its interval leaves undecided
     #[default]
     Crown,
+    /// The same with optimised slopes, twenty steps for every bound (on the host)
+    AlphaCrown,
 }
 
 /// One property, or a list.
@@ -251,7 +253,7 @@ impl MethodName {
         match self {
             Self::Ibp => Method::Ibp,
             Self::CrownIbp => Method::CrownIbp,
-            Self::Crown => Method::Crown,
+            Self::Crown | Self::AlphaCrown => Method::Crown,
         }
     }
 
@@ -261,6 +263,7 @@ impl MethodName {
             Self::Ibp => "ibp",
             Self::CrownIbp => "crown-ibp",
             Self::Crown => "crown",
+            Self::AlphaCrown => "alpha-crown",
         }
     }
 }

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use bounds::{BoundEngine, Method, Recipe, Wanted};
+use bounds::{Ascent, BoundEngine, Method, Optimised, Recipe, Wanted};
 use network::{BoxRegion, Property};
 use serde::Serialize;
 
-use crate::arguments::BoundsTask;
+use crate::arguments::{BoundsTask, MethodName};
 use crate::session::Session;
 use crate::status::Status;
 use crate::{console, input};
@@ -46,7 +46,9 @@ pub fn run(task: &BoundsTask, session: &Session) -> Result<Status> {
     };
     let device = session.device()?;
     let start = Instant::now();
-    let recipe = Recipe { method: task.method.method(), both_ends: true, ..Recipe::default() };
+    let is_optimised = task.method == MethodName::AlphaCrown;
+    let optimised = if is_optimised { Optimised::Everything } else { Optimised::Nothing };
+    let recipe = Recipe { method: task.method.method(), both_ends: true, optimised, ..Recipe::default() };
     let network = Arc::new(network.simplify()?);
     let engine = BoundEngine::new(device, Arc::clone(&network), &region, recipe)?;
     let mut bounds = engine.bound(engine.region(), Wanted::default())?;
@@ -54,6 +56,9 @@ pub fn run(task: &BoundsTask, session: &Session) -> Result<Status> {
         // Tighter intermediate bounds may turn an adaptive slope and widen an output: the plain pass bounds that one better.
         let plain = BoundEngine::new(device, network, &region, Recipe { keep_interval: false, ..recipe })?;
         bounds = bounds.tightened_by(&plain.bound(plain.region(), Wanted::default())?);
+    }
+    if is_optimised {
+        bounds = bounds.tightened_by(&engine.bound_optimised(engine.region(), Ascent::default())?);
     }
     session.note_fallback(engine.fallback());
     let slack = bounds.lower_slack.iter().zip(&bounds.upper_slack).map(|(lower, upper)| lower.max(*upper)).collect();

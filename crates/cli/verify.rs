@@ -27,6 +27,8 @@ pub struct VerifyResult {
     pub rebounded: u64,
     /// How far the worst piece is from verified.
     pub lower_bound: Option<f64>,
+    /// What was tried, in order.
+    pub plan: Vec<&'static str>,
     /// A violation.
     pub counterexample: Option<CounterexampleFields>,
     /// Why the device was not used.
@@ -120,6 +122,7 @@ impl VerifyResult {
             subdomains: outcome.subdomains,
             rebounded: outcome.rebounded,
             lower_bound: outcome.lower_bound,
+            plan: outcome.plan.iter().map(|stage| stage.name()).collect(),
             counterexample,
             fallback: outcome.fallback.clone(),
         }
@@ -146,6 +149,7 @@ fn text(result: &VerifyResult, counterexample: Option<&Path>) -> String {
         console::count(result.subdomains),
         result.remark()
     );
+    let _ = writeln!(text, "by {}", result.plan.join(", "));
     if let (Some(_), Some(path)) = (&result.counterexample, counterexample) {
         let _ = writeln!(text, "counterexample written to {}", path.display());
     }

@@ -108,9 +108,8 @@ impl BoundEngine {
                 continue;
             }
             let (at, n) = (relax.source as usize, relax.n as usize);
-            let is_undecided = |j: &u32| {
-                base.narrow.state[at + *j as usize] < 0.0 && base.narrow.state[at + n + *j as usize] > 0.0
-            };
+            let is_undecided =
+                |j: &u32| base.narrow.state[at + *j as usize] < 0.0 && base.narrow.state[at + n + *j as usize] > 0.0;
             let neurons: Vec<u32> = base.narrow.entries[node].iter().copied().filter(is_undecided).collect();
             if !neurons.is_empty() {
                 layers.push((node as u32, neurons));
@@ -286,13 +285,11 @@ fn ascend<T: Logistic>(
     let per_block = lanes.len().div_ceil(BLOCKS).next_multiple_of(host::LANES).clamp(host::LANES, BLOCK_LANES);
     let run = |block: &mut LaneBlock<T>, chunk: &[Lane]| {
         let rows: Vec<Row> = chunk.iter().map(|lane| Row { neuron: lane.neuron, is_upper: lane.is_upper }).collect();
-        let starts: Vec<Start> =
-            chunk.iter().map(|lane| Start { splits: lane.splits, alpha: lane.alpha }).collect();
+        let starts: Vec<Start> = chunk.iter().map(|lane| Start { splits: lane.splits, alpha: lane.alpha }).collect();
         block.ascend(&shared, &rows, &starts, ascent, goal);
         block.ended(&shared, &starts, keep)
     };
-    let blocks: Vec<Vec<Ended<T>>> =
-        lanes.par_chunks(per_block).map_init(|| LaneBlock::new(program), run).collect();
+    let blocks: Vec<Vec<Ended<T>>> = lanes.par_chunks(per_block).map_init(|| LaneBlock::new(program), run).collect();
     Ok(blocks.into_iter().flatten().collect())
 }
 

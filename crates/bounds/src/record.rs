@@ -57,7 +57,13 @@ pub enum Optimised {
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { method: Method::Crown, both_ends: false, keep_interval: true, same_slope: false, optimised: Optimised::Nothing }
+        Self {
+            method: Method::Crown,
+            both_ends: false,
+            keep_interval: true,
+            same_slope: false,
+            optimised: Optimised::Nothing,
+        }
     }
 }
 

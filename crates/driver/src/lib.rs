@@ -7,5 +7,6 @@ pub mod search;
 pub use bench::{BoundsBench, BoundsRate};
 pub use error::Error;
 pub use search::{
-    Counterexample, Interrupt, Limits, Observer, Outcome, Progress, Silent, SplitChoice, StopReason, Verdict, Verify, VerifyOptions,
+    Counterexample, Interrupt, Limits, Observer, Outcome, Progress, Silent, SplitChoice, Stage, StopReason, Verdict,
+    Verify, VerifyOptions,
 };

@@ -53,7 +53,9 @@ impl Isa {
     pub fn run<W: Vectorised>(self, work: W) -> W::Output {
         match self {
             // 64-bit Arm always fuses; elsewhere the baseline would call a library for it.
-            Self::Baseline => work.run::<{ if cfg!(target_arch = "aarch64") { level::FUSED } else { level::BASELINE } }>(),
+            Self::Baseline => {
+                work.run::<{ if cfg!(target_arch = "aarch64") { level::FUSED } else { level::BASELINE } }>()
+            }
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `detect` is the only source of these variants outside tests, and checked the features.
             Self::Avx2 => unsafe { avx2(work) },

@@ -118,7 +118,12 @@ impl<T: Scalar> LaneLines<T> {
     }
 
     /// Decides an entry in one lane. Splits of one activation come in any order; [`Self::seal`] sorts them.
-    pub fn split(&mut self, lines: &[T], entries: &[u32], width: usize, lane: usize, entry: usize, sign: T, beta: T) {
+    pub fn split(
+        &mut self,
+        (lines, entries, width): (&[T], &[u32], usize),
+        (lane, entry): (usize, usize),
+        (sign, beta): (T, T),
+    ) {
         if self.own[entry] == SHARED {
             self.own[entry] = (self.up.len() / width) as u32;
             let (j, n) = (entries[entry] as usize, lines.len() / 5);
@@ -229,7 +234,8 @@ pub fn back_lanes<T: Scalar, const LEVEL: u8>(
                     let (up, up_at) = (lines[2 * n + j], lines[3 * n + j]);
                     for r in 0..LANES {
                         let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
-                        sums[0][r] = positive.mul_add_if::<LEVEL>(low_at, negative.mul_add_if::<LEVEL>(up_at, sums[0][r]));
+                        sums[0][r] =
+                            positive.mul_add_if::<LEVEL>(low_at, negative.mul_add_if::<LEVEL>(up_at, sums[0][r]));
                         sums[1][r] = a[r].magnitude().mul_add_if::<LEVEL>(error, sums[1][r]);
                         a[r] = positive * low[r] + negative * up;
                     }
@@ -303,7 +309,8 @@ pub fn onward_lines<T: Scalar, const LEVEL: u8>(
     let decays = DECAYS.map(T::of);
     let rests = DECAYS.map(|decay| T::of(1.0 - decay));
     let tiny = T::LEAST_SLOPE;
-    let LaneLines { low: lows, own: owns, up: ups, up_at: ups_at, kept, moments: [first, second], gaps, .. } = own_lines;
+    let LaneLines { low: lows, own: owns, up: ups, up_at: ups_at, kept, moments: [first, second], gaps, .. } =
+        own_lines;
     for (e, &j) in entries.iter().enumerate() {
         let j = j as usize;
         let low_at = lines[n + j];
@@ -371,13 +378,11 @@ fn update_splits<T: Scalar>(
     for split in &mut own_lines.splits {
         let lane = split.lane as usize;
         let rate = update.beta_rates[lane];
-        let is_resting = !(rate > T::ZERO);
-        if is_resting {
+        if rate <= T::ZERO {
             continue;
         }
         if split.scale == T::ZERO {
-            let mean = (0..entries.len())
-                .fold(T::ZERO, |sum, e| sum + own_lines.kept[e * width + lane].magnitude())
+            let mean = (0..entries.len()).fold(T::ZERO, |sum, e| sum + own_lines.kept[e * width + lane].magnitude())
                 / n_entries;
             split.scale = mean.larger(own_lines.kept[split.entry as usize * width + lane].magnitude());
         }

@@ -125,7 +125,8 @@ pub fn onward_conv<T: Scalar, const LEVEL: u8>(
             }
         }
     }
-    gather.run::<T, LEVEL>((from, to), width, weight, |to, neurons, has_sums| finish(bias, neurons, has_sums, width, to));
+    gather
+        .run::<T, LEVEL>((from, to), width, weight, |to, neurons, has_sums| finish(bias, neurons, has_sums, width, to));
     put_slots(values, (params.from, params.to), slots);
     values.gathers.push(gather);
     values.live[params.to as usize].clear();
@@ -235,4 +236,3 @@ pub fn note_signs<T: Scalar>(slot: &[T], live: &[u32], n_out: usize, width: usiz
         is_negative[at..at + width].iter_mut().zip(&slot[at..at + width]).for_each(|(sign, &a)| *sign = a < T::ZERO);
     }
 }
-

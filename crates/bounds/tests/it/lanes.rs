@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bounds::{Target, Ascent, Base, Batch, BoundEngine, Device, Keep, Lane, Method, Optimised, Recipe, Split};
+use bounds::{Ascent, Base, Batch, BoundEngine, Device, Keep, Lane, Method, Optimised, Recipe, Split, Target};
 use network::{Activation, Affine, BoxRegion, Conv, Dense, LinearMap, Network, NetworkBuilder, NodeId, Op, Sparse};
 
 use crate::random::{self, Stream};
@@ -340,7 +340,10 @@ fn sharpened(
                 let (lower, upper) = (f64::from(ended[0].bound), -f64::from(ended[1].bound));
                 counts.checked += 1;
                 counts.informative += 1;
-                assert!(lower <= z && z <= upper, "seed {seed}: neuron {neuron} of {operand}: {z} outside [{lower}, {upper}]");
+                assert!(
+                    lower <= z && z <= upper,
+                    "seed {seed}: neuron {neuron} of {operand}: {z} outside [{lower}, {upper}]"
+                );
             }
             bounds.push((neuron, ended[0].bound, -ended[1].bound));
         }

@@ -69,8 +69,13 @@ fn sampled_outputs_lie_inside_every_methods_bounds() {
         let (lower, upper) = random::region(&mut stream, network.n_inputs());
         let region = BoxRegion::new(lower.clone(), upper.clone()).unwrap();
         let method = METHODS[stream.below(3)];
-        let recipe =
-            Recipe { method, both_ends: true, keep_interval: stream.below(4) > 0, same_slope: stream.below(4) == 0, ..Recipe::default() };
+        let recipe = Recipe {
+            method,
+            both_ends: true,
+            keep_interval: stream.below(4) > 0,
+            same_slope: stream.below(4) == 0,
+            ..Recipe::default()
+        };
         let engine = BoundEngine::new(&Device::Host, Arc::new(network.clone()), &region, recipe).unwrap();
         let bounds = engine.bound(&Batch::enclosing(&lower, &upper), Wanted::default()).unwrap();
         let precise = engine.bound_precisely(&lower, &upper, Wanted::default()).unwrap();

@@ -1,4 +1,7 @@
-use bounds::{Ascent, Batch, BoundEngine, Bounds, Optimised, Wanted};
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use bounds::{Ascent, Batch, BoundEngine, Bounds, Device, Optimised, Recipe, Wanted};
 
 use crate::error::Error;
 use crate::search::falsify::Falsifier;
@@ -28,8 +31,9 @@ pub struct BranchAndBound<'a> {
     rows_per_subdomain: u64,
     /// Smallest lower bound among decided pieces.
     least_decided: f64,
-    /// Whether the engine has optimised bounds, and rounds until they are tried again.
-    can_optimise: bool,
+    /// For optimised bounds, on the host: made when first needed; `None` where f32 could overflow.
+    optimiser: OnceCell<Option<BoundEngine>>,
+    /// Rounds until optimised bounds are tried again.
     rests: u32,
 }
 
@@ -85,7 +89,7 @@ impl<'a> BranchAndBound<'a> {
             rebounded: 0,
             rows_per_subdomain: 0,
             least_decided: f64::INFINITY,
-            can_optimise: engine.recipe().optimised == Optimised::Everything,
+            optimiser: OnceCell::new(),
             rests: 0,
         }
     }
@@ -182,7 +186,7 @@ impl<'a> BranchAndBound<'a> {
     /// Bounds open pieces again with optimised slopes once the search has grown: each costs as much as tens of plain ones, and pays
     /// where it ends a subtree of more. A sample says whether it does.
     fn optimise(&mut self, mut open: Vec<Open>) -> Result<Vec<Open>, Error> {
-        if !self.can_optimise || self.subdomains < PLAIN_SUBDOMAINS || open.is_empty() {
+        if self.subdomains < PLAIN_SUBDOMAINS || open.is_empty() || self.optimiser().is_none() {
             return Ok(open);
         }
         if self.rests > 0 {
@@ -201,6 +205,14 @@ impl<'a> BranchAndBound<'a> {
         Ok(left)
     }
 
+    fn optimiser(&self) -> Option<&BoundEngine> {
+        let make = || {
+            let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
+            BoundEngine::new(&Device::Host, Arc::clone(&self.objective.network), &self.objective.region, recipe).ok()
+        };
+        self.optimiser.get_or_init(make).as_ref()
+    }
+
     /// What optimised bounds leave open.
     fn optimised(&mut self, pieces: Vec<Open>) -> Result<Vec<Open>, Error> {
         let n = self.engine.network().n_inputs();
@@ -209,7 +221,8 @@ impl<'a> BranchAndBound<'a> {
             batch.lower.extend_from_slice(&piece.piece[..n]);
             batch.upper.extend_from_slice(&piece.piece[n..]);
         }
-        let bounds = self.engine.bound_optimised(&batch, Ascent { steps: OPTIMISED_STEPS, ..Ascent::default() })?;
+        let Some(engine) = self.optimiser() else { return Ok(pieces) };
+        let bounds = engine.bound_optimised(&batch, Ascent { steps: OPTIMISED_STEPS, ..Ascent::default() })?;
         let mut open = Vec::new();
         for (b, mut kept) in pieces.into_iter().enumerate() {
             let lower = rows(&bounds.lower, bounds.n_outputs, b);

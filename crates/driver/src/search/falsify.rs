@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::search::limits::Clock;
 use crate::search::objective::Objective;
 use crate::search::random::Random;
+use crate::search::relu_search::Suspect;
 use crate::search::verdict::Counterexample;
 
 /// Looks for counterexamples by projected gradient descent from many starts at once.
@@ -191,7 +192,7 @@ impl<'a> Falsifier<'a> {
     /// When the device fails.
     pub fn attack_points(
         &self,
-        starts: &[(Box<[f32]>, usize)],
+        starts: &[Suspect],
         steps: usize,
         clock: &Clock,
     ) -> Result<Option<Counterexample>, Error> {

@@ -46,7 +46,8 @@ impl<P: Footprint> Frontier<P> {
 
     /// Takes up to `n` subdomains, worst first.
     pub fn pop(&mut self, n: usize) -> Vec<Subdomain<P>> {
-        let popped: Vec<Subdomain<P>> = (0..n).map_while(|_| self.heap.pop()).map(|Worst(subdomain)| subdomain).collect();
+        let popped: Vec<Subdomain<P>> =
+            (0..n).map_while(|_| self.heap.pop()).map(|Worst(subdomain)| subdomain).collect();
         self.bytes -= popped.iter().map(|subdomain| Self::cost(&subdomain.piece)).sum::<u64>();
         popped
     }

@@ -20,5 +20,5 @@ pub use limits::{Clock, Interrupt, Limits};
 pub use objective::Objective;
 pub use observer::{Observer, Progress, Silent};
 pub use relu_search::ReluSearch;
-pub use verdict::{Counterexample, Outcome, StopReason, Verdict};
+pub use verdict::{Counterexample, Outcome, Stage, StopReason, Verdict};
 pub use verify::{SplitChoice, Verify, VerifyOptions};

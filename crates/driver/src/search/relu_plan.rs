@@ -16,23 +16,27 @@ use crate::search::verdict::{Outcome, StopReason};
 /// more on the root's intermediate bounds, on which every piece builds, before the next search.
 ///
 /// On networks of several layers a small tree per neuron (see [`Sharpen`]) is worth more than the same time spent on the
-/// search: mnist_fc 256x6, property 1 with radius 0.03, starts at −393 and at −2.5 once the neurons are sharpened.
+/// search: `mnist_fc` 256x6, property 1 with radius 0.03, starts at −393 and at −2.5 once the neurons are sharpened.
 #[derive(Debug)]
 pub struct ReluPlan<'a> {
     objective: &'a Objective,
     falsifier: &'a Falsifier<'a>,
 }
 
+/// What turns over one base came to.
+enum Turned {
+    /// An end, and the smallest bound.
+    Ended(End, f64),
+    /// Disjuncts are open: their places, the base as it was left, and where it should be split.
+    Left(Vec<usize>, Box<Base>, Split),
+}
+
 /// Pieces of a turn's search, rounds of splits and multiply-adds of the sharpening before it.
 type Turn = (u64, usize, u64);
 
 /// The turns over the whole region.
-const TURNS: [Turn; 4] = [
-    (2_048, 0, 0),
-    (4_096, 6, 100_000_000_000),
-    (8_192, 9, 500_000_000_000),
-    (16_384, 12, 1_500_000_000_000),
-];
+const TURNS: [Turn; 4] =
+    [(2_048, 0, 0), (4_096, 6, 100_000_000_000), (8_192, 9, 500_000_000_000), (16_384, 12, 1_500_000_000_000)];
 
 /// The turns over half of what the turns before could not decide.
 const HALF_TURNS: [Turn; 2] = [(4_096, 6, 100_000_000_000), (16_384, 10, 700_000_000_000)];
@@ -62,18 +66,21 @@ impl<'a> ReluPlan<'a> {
         let engine = BoundEngine::new(&Device::Host, Arc::clone(&objective.network), &objective.region, recipe)?;
         let region = engine.region();
         let ends = (region.lower.clone(), region.upper.clone());
-        let root = engine.base((&ends.0, &ends.1), None, &[], Ascent::default())?;
+        let Some(root) = engine.base((&ends.0, &ends.1), None, &[], Ascent::default())? else {
+            // A region that holds a point has no empty bounds: whatever happened, it proves nothing.
+            return Ok(End::Stopped(StopReason::Precision));
+        };
         // Halves that are still to be decided, each with its disjuncts; the last first.
-        let mut left: Vec<(Base, Vec<usize>, &[Turn])> = root.into_iter().map(|root| (root, open.clone(), &TURNS[..])).collect();
+        let mut left: Vec<(Base, Vec<usize>, &[Turn])> = vec![(root, open, &TURNS[..])];
         let mut least = f64::INFINITY;
         while let Some((base, open, turns)) = left.pop() {
             match self.decide(&engine, base, open, turns, (clock, observer, outcome))? {
-                Ok((End::Verified, bound)) => least = least.min(bound),
-                Ok((end, bound)) => {
+                Turned::Ended(End::Verified, bound) => least = least.min(bound),
+                Turned::Ended(end, bound) => {
                     outcome.lower_bound = Some(least.min(bound)).filter(|bound| bound.is_finite());
                     return Ok(end);
                 }
-                Err((open, base, split)) => {
+                Turned::Left(open, base, split) => {
                     for is_active in [false, true] {
                         let mut splits = base.splits().to_vec();
                         splits.push(Split { is_active, ..split });
@@ -96,14 +103,14 @@ impl<'a> ReluPlan<'a> {
         mut open: Vec<usize>,
         turns: &[Turn],
         (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
-    ) -> Result<Result<(End, f64), (Vec<usize>, Base, Split)>, Error> {
+    ) -> Result<Turned, Error> {
         let mut least = f64::INFINITY;
         for (turn, &(most_subdomains, rounds, macs)) in turns.iter().enumerate() {
             if rounds > 0 {
                 let rows = open.iter().flat_map(|&disjunct| self.objective.disjuncts[disjunct].1.clone());
                 let rows: Vec<u32> = rows.map(|row| row as u32).collect();
                 let Some(sharper) = Sharpen::new(engine, rounds, macs).run(&base, &rows, clock)? else {
-                    return Ok(Ok((End::Verified, least)));
+                    return Ok(Turned::Ended(End::Verified, least));
                 };
                 base = sharper;
             }
@@ -122,15 +129,15 @@ impl<'a> ReluPlan<'a> {
                 // Sharper bounds may decide what is stuck; so may halves.
                 (None, Some(split)) if is_last => {
                     let (open, base) = search.into_open();
-                    return Ok(Err((open, base, split)));
+                    return Ok(Turned::Left(open, Box::new(base), split));
                 }
                 (None | Some(End::Stopped(StopReason::Precision)), _) if !is_last => {
                     least = least.min(search.least_decided());
                     (open, base) = search.into_open();
                 }
-                (end, _) => return Ok(Ok((end.unwrap_or(End::Stopped(StopReason::Precision)), bound))),
+                (end, _) => return Ok(Turned::Ended(end.unwrap_or(End::Stopped(StopReason::Precision)), bound)),
             }
         }
-        Ok(Ok((End::Stopped(StopReason::Precision), least)))
+        Ok(Turned::Ended(End::Stopped(StopReason::Precision), least))
     }
 }

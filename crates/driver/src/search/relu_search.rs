@@ -52,6 +52,12 @@ struct Dual {
     beta: Box<[f32]>,
 }
 
+/// A piece to bound, its parent's score, and its depth.
+type Child = (Piece, f64, u32);
+
+/// An input where a violation is likeliest, and of which of the objective's disjuncts.
+pub type Suspect = (Box<[f32]>, usize);
+
 /// Multiply-adds in one round, about.
 const ROUND_MACS: u64 = 20_000_000_000;
 /// Most lanes of one round, and as many as one round should fill.
@@ -102,12 +108,11 @@ impl<'a> ReluSearch<'a> {
             least_decided: f64::INFINITY,
             root_split: None,
         };
-        let roots: Vec<(Piece, f64, u32)> = disjuncts
+        let roots: Vec<Child> = disjuncts
             .iter()
             .map(|&disjunct| {
                 let n_rows = search.objective.disjuncts[disjunct].1.len();
-                let piece =
-                    Piece {
+                let piece = Piece {
                     disjunct,
                     splits: Vec::new(),
                     duals: vec![Dual::default(); n_rows],
@@ -208,7 +213,7 @@ impl<'a> ReluSearch<'a> {
         &mut self,
         pieces: Vec<Subdomain<Piece>>,
         n_lanes: usize,
-    ) -> Result<(Vec<(Piece, f64, u32)>, Vec<Subdomain<Piece>>), Error> {
+    ) -> Result<(Vec<Child>, Vec<Subdomain<Piece>>), Error> {
         let ranked = self.look_ahead(&pieces)?;
         let levels = ((n_lanes / pieces.len().max(1)).max(2).ilog2() as usize).clamp(1, 5);
         let (mut children, mut leaves) = (Vec::new(), Vec::new());
@@ -286,7 +291,7 @@ impl<'a> ReluSearch<'a> {
     }
 
     /// Bounds pieces and queues those that stay open; returns the minimisers of the worst of them with their disjuncts.
-    fn bound(&mut self, pieces: Vec<(Piece, f64, u32)>, steps: usize) -> Result<Vec<(Box<[f32]>, usize)>, Error> {
+    fn bound(&mut self, pieces: Vec<Child>, steps: usize) -> Result<Vec<Suspect>, Error> {
         let splits: Vec<Vec<(Split, f32)>> = pieces
             .iter()
             .flat_map(|(piece, ..)| {
@@ -301,17 +306,21 @@ impl<'a> ReluSearch<'a> {
                 lanes.push(Lane { neuron, is_upper: false, splits: &splits[lanes.len()], alpha: &dual.alpha });
             }
         }
-        let ascent = Ascent { steps, alpha_rate: if steps == STEPS { WARM_RATE } else { Ascent::default().alpha_rate }, ..Ascent::default() };
+        let alpha_rate = if steps == STEPS { WARM_RATE } else { Ascent::default().alpha_rate };
+        let ascent = Ascent { steps, alpha_rate, ..Ascent::default() };
         let keep = Keep { duals: true, gaps: CANDIDATES, minimiser: true };
         let ended = self.engine.ascend(&self.base, Target::Outputs, &lanes, &ascent, keep)?;
         self.subdomains += pieces.len() as u64;
-        let doubtful: Vec<usize> =
-            (0..lanes.len()).filter(|&lane| ended[lane].bound <= 0.0 && ended[lane].bound + ended[lane].slack > 0.0).collect();
+        let doubtful: Vec<usize> = (0..lanes.len())
+            .filter(|&lane| ended[lane].bound <= 0.0 && ended[lane].bound + ended[lane].slack > 0.0)
+            .collect();
         let mut precise = vec![f64::NEG_INFINITY; lanes.len()];
         if !doubtful.is_empty() {
             let warm: Vec<Vec<(Split, f32)>> = doubtful
                 .iter()
-                .map(|&lane| lanes[lane].splits.iter().map(|(split, _)| *split).zip(ended[lane].beta.iter().copied()).collect())
+                .map(|&lane| {
+                    lanes[lane].splits.iter().map(|(split, _)| *split).zip(ended[lane].beta.iter().copied()).collect()
+                })
                 .collect();
             let again: Vec<Lane> = doubtful
                 .iter()
@@ -319,7 +328,9 @@ impl<'a> ReluSearch<'a> {
                 .map(|(&lane, splits)| Lane { splits, alpha: &ended[lane].alpha, ..lanes[lane] })
                 .collect();
             let ascent = Ascent { steps: 4, alpha_rate: 0.02, beta_rate: 0.02, ..Ascent::default() };
-            for (&lane, end) in doubtful.iter().zip(self.engine.ascend_precisely(&self.base, &again, &ascent, Keep::default())?) {
+            for (&lane, end) in
+                doubtful.iter().zip(self.engine.ascend_precisely(&self.base, &again, &ascent, Keep::default())?)
+            {
                 precise[lane] = end.bound;
             }
             self.rebounded += doubtful.len() as u64;
@@ -368,7 +379,7 @@ impl<'a> ReluSearch<'a> {
     /// Pieces with nothing left to split are linear programs: optimised to the end, they are decided or they are not.
     ///
     /// Returns the minimisers of those that are not, with their disjuncts: that is where a violation would be.
-    fn finish_leaves(&mut self, leaves: Vec<Subdomain<Piece>>) -> Result<Vec<(Box<[f32]>, usize)>, Error> {
+    fn finish_leaves(&mut self, leaves: Vec<Subdomain<Piece>>) -> Result<Vec<Suspect>, Error> {
         let with = |piece: &Piece, dual: &Dual| piece.splits.iter().copied().zip(dual.beta.iter().copied()).collect();
         let splits: Vec<Vec<(Split, f32)>> = leaves
             .iter()

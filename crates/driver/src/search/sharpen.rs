@@ -35,6 +35,9 @@ struct Leaf {
     bound: f32,
 }
 
+/// Neurons with their lower and upper bounds.
+type NeuronBounds = Vec<(u32, f32, f32)>;
+
 /// Steps of the optimisation of a leaf.
 const STEPS: usize = 10;
 
@@ -96,13 +99,7 @@ impl<'a> Sharpen<'a> {
 
     /// The neurons of a layer that cost most, as many as the budget has trees for, in their own order: lanes of neighbours share
     /// what they read.
-    fn costliest(
-        &self,
-        activation: u32,
-        neurons: &[u32],
-        costs: &HashMap<(u32, u32), f64>,
-        budget: u64,
-    ) -> Vec<u32> {
+    fn costliest(&self, activation: u32, neurons: &[u32], costs: &HashMap<(u32, u32), f64>, budget: u64) -> Vec<u32> {
         // Half of the leaves are split in every round, and each neuron has two ends.
         let lanes = 4.0 * 1.5_f64.powi(self.rounds as i32);
         let most = (budget as f64 / (lanes * self.lane_macs() as f64)).ceil() as usize;
@@ -127,7 +124,7 @@ impl<'a> Sharpen<'a> {
         neurons: &[u32],
         budget: u64,
         clock: &Clock,
-    ) -> Result<(Vec<(u32, f32, f32)>, u64), Error> {
+    ) -> Result<(NeuronBounds, u64), Error> {
         let per_lane = self.lane_macs();
         let ends = |neuron: &u32| [false, true].map(|is_upper| Tree { neuron: *neuron, is_upper, leaves: Vec::new() });
         let mut trees: Vec<Tree> = neurons.iter().flat_map(ends).collect();
@@ -198,7 +195,8 @@ impl Tree {
 
     /// Splits the worse half of the leaves; returns the places of the new ones.
     fn split_worst(&mut self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.leaves.len()).filter(|&leaf| self.leaves[leaf].candidate.is_some()).collect();
+        let mut order: Vec<usize> =
+            (0..self.leaves.len()).filter(|&leaf| self.leaves[leaf].candidate.is_some()).collect();
         order.sort_by(|&a, &b| self.leaves[a].bound.total_cmp(&self.leaves[b].bound));
         order.truncate(self.leaves.len().div_ceil(2));
         let mut changed = Vec::new();

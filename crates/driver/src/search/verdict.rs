@@ -56,8 +56,44 @@ pub struct Outcome {
     /// The smallest lower bound over the pieces: how far the worst one is from verified (positive: verified); `None` where
     /// nothing was bounded.
     pub lower_bound: Option<f64>,
+    /// How it was decided: what was tried, in order, the last one last.
+    pub plan: Vec<Stage>,
     /// Why the host computed (some of it) instead of the device that was asked for.
     pub fallback: Option<String>,
+}
+
+/// A stage of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Falsification by gradients.
+    Attack,
+    /// Bounds of the whole region.
+    Bounds,
+    /// Splits of inputs, bounded by CROWN and, where that pays, by α-CROWN.
+    InputSplits,
+    /// Splits of `ReLU`s, bounded by α,β-CROWN.
+    ReluSplits,
+}
+
+impl Stage {
+    /// A short name, the same in every output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Attack => "attack",
+            Self::Bounds => "bounds",
+            Self::InputSplits => "input splits",
+            Self::ReluSplits => "relu splits",
+        }
+    }
+}
+
+impl Outcome {
+    /// Notes that a stage has begun.
+    pub fn begin(&mut self, stage: Stage) {
+        if self.plan.last() != Some(&stage) {
+            self.plan.push(stage);
+        }
+    }
 }
 
 impl StopReason {

@@ -11,7 +11,7 @@ use crate::search::objective::Objective;
 use crate::search::observer::Observer;
 use crate::search::random::Random;
 use crate::search::relu_plan::ReluPlan;
-use crate::search::verdict::{Outcome, StopReason, Verdict};
+use crate::search::verdict::{Outcome, Stage, StopReason, Verdict};
 
 /// Decides one property of one network.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +64,14 @@ impl Verify<'_> {
     /// When network and property do not fit, or the device fails.
     pub fn run(&self, options: &VerifyOptions, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
-        let mut outcome =
-            Outcome { verdict: Verdict::Verified, subdomains: 0, rebounded: 0, lower_bound: None, fallback: None };
+        let mut outcome = Outcome {
+            verdict: Verdict::Verified,
+            subdomains: 0,
+            rebounded: 0,
+            lower_bound: None,
+            plan: Vec::new(),
+            fallback: None,
+        };
         for objective in Objective::of(self.network, self.property)? {
             let end = match self.decide(&objective, options, &clock, observer, &mut outcome) {
                 Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {
@@ -97,9 +103,10 @@ impl Verify<'_> {
     ) -> Result<End, Error> {
         let centre = centre(objective);
         let engine =
-            BoundEngine::new(self.device, Arc::clone(&objective.network), &objective.region, Recipe{optimised: bounds::Optimised::Everything, ..Recipe::default()})?;
+            BoundEngine::new(self.device, Arc::clone(&objective.network), &objective.region, Recipe::default())?;
         let falsifier = Falsifier::new(self.device, self.network, self.property, objective)?;
         outcome.fallback = outcome.fallback.take().or_else(|| engine.fallback().map(str::to_owned));
+        outcome.begin(Stage::Attack);
         if let Some(found) = falsifier.confirm(&centre)? {
             return Ok(End::Falsified(Box::new(found)));
         }
@@ -108,6 +115,7 @@ impl Verify<'_> {
         if let Some(found) = falsifier.attack_region(&|_| true, &[], quick, &mut random, clock)? {
             return Ok(End::Falsified(Box::new(found)));
         }
+        outcome.begin(Stage::Bounds);
         // What the root bounds exclude needs no attack.
         let region = engine.region();
         let root = Batch { lower: region.lower.clone(), upper: region.upper.clone() };
@@ -117,7 +125,14 @@ impl Verify<'_> {
             !bounds.lower[rows].iter().any(|&bound| bound > 0.0)
         };
         let n_open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).count();
+        if n_open == 0 && !objective.disjuncts.is_empty() {
+            let least = objective.score(&bounds.lower);
+            outcome.subdomains += 1;
+            outcome.lower_bound = Some(outcome.lower_bound.map_or(least, |bound| bound.min(least)));
+            return Ok(End::Verified);
+        }
         if n_open > 0 {
+            outcome.begin(Stage::Attack);
             let cost = engine.macs().max(1) * 16;
             let steps = 80;
             let starts = (ATTACK_MACS / (cost * steps * n_open as u64)).clamp(2, 64) as usize;
@@ -126,14 +141,17 @@ impl Verify<'_> {
                 return Ok(End::Falsified(Box::new(found)));
             }
         }
-        if self.splits_relus(objective, options.split) {
+        if splits_relus(objective, options.split) {
             let open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).collect::<Vec<_>>();
-            let end = ReluPlan::new(objective, &falsifier).run(open, clock, observer, outcome)?;
-            // What no single row excludes on any piece, splits of inputs may still decide.
-            if end != End::Stopped(StopReason::Precision) {
-                return Ok(end);
+            outcome.begin(Stage::ReluSplits);
+            match ReluPlan::new(objective, &falsifier).run(open, clock, observer, outcome) {
+                // What no single row excludes on any piece, splits of inputs may still decide; they can be bounded in f64.
+                Ok(End::Stopped(StopReason::Precision)) => {}
+                Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {}
+                end => return end,
             }
         }
+        outcome.begin(Stage::InputSplits);
         let mut search = BranchAndBound::new(objective, &engine, &falsifier);
         let end = search.run(clock, observer)?;
         outcome.fallback = outcome.fallback.take().or_else(|| engine.fallback().map(str::to_owned));
@@ -146,16 +164,18 @@ impl Verify<'_> {
         };
         Ok(end)
     }
-    fn splits_relus(&self, objective: &Objective, choice: SplitChoice) -> bool {
-        let region = &objective.region;
-        let n_varying = region.lower.iter().zip(&region.upper).filter(|(l, u)| l < u).count();
-        let is_relu = |op: &Op| matches!(op, Op::Activation(Activation::Relu));
-        let has_relus = objective.network.nodes().iter().any(|node| is_relu(&node.op));
-        match choice {
-            SplitChoice::Auto => has_relus && n_varying > FEW_INPUTS,
-            SplitChoice::Inputs => false,
-            SplitChoice::Relus => has_relus,
-        }
+}
+
+/// Whether `ReLU`s are split rather than inputs.
+fn splits_relus(objective: &Objective, choice: SplitChoice) -> bool {
+    let region = &objective.region;
+    let n_varying = region.lower.iter().zip(&region.upper).filter(|(l, u)| l < u).count();
+    let is_relu = |op: &Op| matches!(op, Op::Activation(Activation::Relu));
+    let has_relus = objective.network.nodes().iter().any(|node| is_relu(&node.op));
+    match choice {
+        SplitChoice::Auto => has_relus && n_varying > FEW_INPUTS,
+        SplitChoice::Inputs => false,
+        SplitChoice::Relus => has_relus,
     }
 }
 

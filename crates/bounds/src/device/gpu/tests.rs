@@ -12,9 +12,9 @@ use super::samples::{CONV, Chain, Numbers, named, networks};
 use super::schedule::{Products, Schedule, Task};
 use super::{AdapterChoice, AdapterKind, Gpu};
 use crate::device::host::{self, Raw, Request};
-use crate::simd::level;
 use crate::kernels::{self, Block, Row};
 use crate::program::{Backward, Forward, Program, Step, Walk};
+use crate::simd::level;
 use crate::{Arithmetic, BoundEngine, Device, ErrorKind, Method, Recipe, Wanted, record};
 
 /// The best adapter, or else a software one; none if the machine has none at all.

@@ -138,7 +138,14 @@ impl<T: Logistic> LaneBlock<T> {
     }
 
     /// Optimises all rows and returns their best bounds with slacks, in order.
-    pub fn ascend(&mut self, shared: &Shared<T>, rows: &[Row], starts: &[Start], ascent: &Ascent, goal: Goal) -> &[[T; 2]] {
+    pub fn ascend(
+        &mut self,
+        shared: &Shared<T>,
+        rows: &[Row],
+        starts: &[Start],
+        ascent: &Ascent,
+        goal: Goal,
+    ) -> &[[T; 2]] {
         let mut rows = rows.to_vec();
         let width = rows.len().next_multiple_of(LANES);
         self.set_lines(shared, rows.len(), width, starts);
@@ -220,7 +227,7 @@ impl<T: Logistic> LaneBlock<T> {
                         let sign = if split.is_active { T::ONE } else { -T::ONE };
                         let beta = T::of(f64::from(*beta)).larger(T::ZERO);
                         let beta = beta.smaller(T::of(f64::from(shared.sweep.caps[node])));
-                        own.split(lines, entries, width, lane, entry, sign, beta);
+                        own.split((lines, entries, width), (lane, entry), (sign, beta));
                     }
                 }
             }
@@ -371,7 +378,9 @@ impl<T: Logistic> LaneBlock<T> {
             if relax.is_some() {
                 let low = &self.lines[node].low;
                 // Truncation keeps it in [0, 255].
-                alpha.extend((0..shared.scope.entries[node].len()).map(|e| (low[e * width + lane].to_f64() * 255.0 + 0.5) as u8));
+                alpha.extend(
+                    (0..shared.scope.entries[node].len()).map(|e| (low[e * width + lane].to_f64() * 255.0 + 0.5) as u8),
+                );
             }
         }
         alpha.into()
@@ -410,7 +419,14 @@ impl<T: Logistic> Vectorised for Down<'_, T> {
                     let bounds = &state[relax.source as usize..][..2 * relax.n as usize];
                     let two_units = T::of(f64::from(relax.two_units));
                     let entries = &scope.entries[node];
-                    kernels::back_lanes::<T, LEVEL>(params, state, entries, (bounds, two_units), &mut lines[node], block);
+                    kernels::back_lanes::<T, LEVEL>(
+                        params,
+                        state,
+                        entries,
+                        (bounds, two_units),
+                        &mut lines[node],
+                        block,
+                    );
                 }
                 Walk::Terms(params) => kernels::affine_terms::<T, LEVEL>(params, constants, state, block),
                 Walk::Dense(params) => {

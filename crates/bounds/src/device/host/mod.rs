@@ -60,12 +60,12 @@ pub fn bound<T: Logistic>(program: &Program<T>, request: Request<T>) -> Raw<T> {
     let batch = request.lower.len() / n.max(1);
     // With a subdomain for every core each runs alone; else the blocks of each are spread.
     let is_wide = batch >= rayon::current_num_threads();
-    let one = |b: usize| Request { lower: &request.lower[b * n..][..n], upper: &request.upper[b * n..][..n], ..request };
+    let one =
+        |b: usize| Request { lower: &request.lower[b * n..][..n], upper: &request.upper[b * n..][..n], ..request };
     let nothing = Given::nothing();
     let outcomes: Vec<Outcome<T>> = if is_wide {
-        let run = |workspace: &mut Workspace<T>, b| {
-            workspace.run(program, program.steps.iter(), &one(b), (&nothing, false))
-        };
+        let run =
+            |workspace: &mut Workspace<T>, b| workspace.run(program, program.steps.iter(), &one(b), (&nothing, false));
         (0..batch).into_par_iter().with_min_len(1).map_init(|| Workspace::new(program), run).collect()
     } else {
         let mut workspace = Workspace::new(program);
@@ -488,7 +488,9 @@ impl<T: Logistic> Vectorised for ForwardStep<'_, T> {
         let ForwardParts { state, marks, operand } = workspace;
         match forward {
             Forward::Dense(params) => kernels::interval_dense::<T, LEVEL>(params, constants, state, operand),
-            Forward::Conv(params, shape) => kernels::interval_conv::<T, LEVEL>(params, shape, constants, state, operand),
+            Forward::Conv(params, shape) => {
+                kernels::interval_conv::<T, LEVEL>(params, shape, constants, state, operand);
+            }
             Forward::Sparse(params) => kernels::interval_sparse::<T, LEVEL>(params, constants, tables, state, operand),
             Forward::Add(params) => kernels::interval_add(params, tables, state),
             Forward::Relax(params) => kernels::relax(params, constants, state),

@@ -69,8 +69,11 @@ fn bound(block: &mut LaneBlock<f64>, shared: &Shared<f64>) -> f64 {
     block.block.bias[0] + block.block.slack[0]
 }
 
+/// Derivatives: which node, which of its entries or splits, how much.
+type Gradient = Vec<(usize, usize, f64)>;
+
 /// The gradients of `α` (node, entry, gradient) and of `β` (node, split, gradient) in the one lane.
-fn gradients(block: &mut LaneBlock<f64>, shared: &Shared<f64>) -> (Vec<(usize, usize, f64)>, Vec<(usize, usize, f64)>) {
+fn gradients(block: &mut LaneBlock<f64>, shared: &Shared<f64>) -> (Gradient, Gradient) {
     bound(block, shared);
     block.place = vec![0];
     block.is_resting = vec![false];
