@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bounds::Device;
-use driver::{Limits, Outcome, Silent, StopReason, Verdict, Verify, VerifyOptions};
+use driver::{Limits, Outcome, Silent, SplitChoice, Stage, StopReason, Verdict, Verify, VerifyOptions};
 use network::{Activation, Affine, Dense, LinearMap, Network, NodeId, Op, Property, vnnlib};
 
 fn dense(n_out: usize, n_in: usize, weight: Vec<f64>, bias: Vec<f64>) -> Op {
@@ -191,4 +191,30 @@ fn a_plain_violation_is_proved_in_real_arithmetic() {
     let network = chain(&[(2.0, 0.0, Some(Activation::Relu)), (1.0, 0.0, None)]);
     let Verdict::Falsified(found) = on_one_to_two(&network, "(assert (>= Y_0 2.5))") else { panic!("x = 2 violates") };
     assert!(found.is_proved);
+}
+
+#[test]
+fn a_search_over_relus_that_runs_long_ends_without_an_error() {
+    // Forty ReLUs that read twenty inputs: no turn of the search ends it, and there is no second layer to sharpen.
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from(((state >> 33) as f64 / f64::from(1_u32 << 30) - 1.0) as f32)
+    };
+    let mut list = |n: usize| (0..n).map(|_| next()).collect::<Vec<_>>();
+    let mut builder = Network::builder(&[20]).unwrap();
+    let z = builder.push("z", dense(40, 20, list(800), list(40)), &[NodeId(0)], &[40]).unwrap();
+    let h = builder.push("h", Op::Activation(Activation::Relu), &[z], &[40]).unwrap();
+    let y = builder.push("y", dense(1, 40, list(40), vec![0.0]), &[h], &[1]).unwrap();
+    let network = builder.build(y).unwrap();
+    let mut text: String = (0..20).map(|i| format!("(declare-const X_{i} Real)\n")).collect();
+    text.push_str("(declare-const Y_0 Real)\n");
+    (0..20).for_each(|i| text.push_str(&format!("(assert (>= X_{i} -1.0))(assert (<= X_{i} 1.0))\n")));
+    let property = vnnlib::parse(&format!("{text}(assert (<= Y_0 -14.0))")).unwrap();
+    let limits = Limits { subdomains: Some(6_000), ..Limits::default() };
+    let options = VerifyOptions { limits, split: SplitChoice::Relus, ..VerifyOptions::default() };
+    let outcome =
+        Verify { network: &network, property: &property, device: &Device::Host }.run(&options, &mut Silent).unwrap();
+    assert!(outcome.plan.contains(&Stage::ReluSplits), "{:?}", outcome.plan);
+    assert!(outcome.subdomains > 2_048 || outcome.verdict == Verdict::Verified, "{outcome:?}");
 }

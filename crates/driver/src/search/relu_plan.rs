@@ -105,12 +105,15 @@ impl<'a> ReluPlan<'a> {
         (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
     ) -> Result<Turned, Error> {
         let mut least = f64::INFINITY;
+        let is_whole = base.splits().is_empty();
         for (turn, &(most_subdomains, rounds, macs)) in turns.iter().enumerate() {
             if rounds > 0 {
                 let rows = open.iter().flat_map(|&disjunct| self.objective.disjuncts[disjunct].1.clone());
                 let rows: Vec<u32> = rows.map(|row| row as u32).collect();
-                let Some(sharper) = Sharpen::new(engine, rounds, macs).run(&base, &rows, clock)? else {
-                    return Ok(Turned::Ended(End::Verified, least));
+                let Some(sharper) = Sharpen::new(engine, rounds, macs).run(base, &rows, clock)? else {
+                    // Nothing is left of a piece; a whole region cannot vanish.
+                    let end = if is_whole { End::Stopped(StopReason::Precision) } else { End::Verified };
+                    return Ok(Turned::Ended(end, least));
                 };
                 base = sharper;
             }

@@ -66,15 +66,13 @@ impl<'a> Sharpen<'a> {
     ///
     /// # Errors
     /// As [`BoundEngine::ascend`].
-    pub fn run(&self, base: &Base, outputs: &[u32], clock: &Clock) -> Result<Option<Base>, Error> {
-        let costs = self.costs(base, outputs)?;
+    pub fn run(&self, mut base: Base, outputs: &[u32], clock: &Clock) -> Result<Option<Base>, Error> {
+        let costs = self.costs(&base, outputs)?;
         let ascent = Ascent::default();
         let mut spent = 0;
-        let mut best: Option<Base> = None;
         let mut after = 0;
         loop {
-            let now = best.as_ref().unwrap_or(base);
-            let layers = self.engine.undecided(now)?;
+            let layers = self.engine.undecided(&base)?;
             let Some((activation, neurons)) = layers.iter().find(|(activation, _)| *activation > after) else { break };
             // What is left is spread over the layers that are left.
             let n_left = layers.iter().filter(|layer| layer.0 >= *activation).count() as u64;
@@ -83,18 +81,15 @@ impl<'a> Sharpen<'a> {
                 break;
             }
             let neurons = self.costliest(*activation, neurons, &costs, budget);
-            let (bounds, cost) = self.layer(now, *activation, &neurons, budget, clock)?;
+            let (bounds, cost) = self.layer(&base, *activation, &neurons, budget, clock)?;
             spent += cost;
             after = *activation;
-            match self.engine.tightened(now, *activation, &bounds, ascent)? {
-                Some(tighter) => best = Some(tighter),
+            match self.engine.tightened(&base, *activation, &bounds, ascent)? {
+                Some(tighter) => base = tighter,
                 None => return Ok(None),
             }
         }
-        match best {
-            Some(best) => Ok(Some(best)),
-            None => self.engine.tightened(base, 0, &[], Ascent { steps: 0, ..ascent }).map_err(Error::from),
-        }
+        Ok(Some(base))
     }
 
     /// The neurons of a layer that cost most, as many as the budget has trees for, in their own order: lanes of neighbours share

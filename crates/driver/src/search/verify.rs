@@ -146,8 +146,8 @@ impl Verify<'_> {
             outcome.begin(Stage::ReluSplits);
             match ReluPlan::new(objective, &falsifier).run(open, clock, observer, outcome) {
                 // What no single row excludes on any piece, splits of inputs may still decide; they can be bounded in f64.
-                Ok(End::Stopped(StopReason::Precision)) => {}
-                Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {}
+                Ok(End::Stopped(StopReason::Precision))
+                | Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {}
                 end => return end,
             }
         }
