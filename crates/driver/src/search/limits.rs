@@ -57,6 +57,11 @@ impl Clock {
         self.start.elapsed()
     }
 
+    /// Subdomains that may still be bounded after so many.
+    pub fn subdomains_left(&self, subdomains: u64) -> u64 {
+        self.limits.subdomains.map_or(u64::MAX, |limit| limit.saturating_sub(subdomains))
+    }
+
     /// Whether something says stop, after so many subdomains and with so much memory in use.
     pub fn stop(&self, subdomains: u64, memory_bytes: u64) -> Option<StopReason> {
         if self.interrupt.is_raised() {
