@@ -161,6 +161,11 @@ fn limits_hold_on_the_device() {
         let got = search(&gpu, &network, &property, most);
         assert_eq!((got.end, got.counts.0 <= most), (End::Stopped(StopReason::SubdomainLimit), true));
     }
+    // Memory is no reason to stop where there is a disk, and changes nothing.
+    for memory_bytes in [0, 1000] {
+        let limits = Limits { memory_bytes, ..Limits::default() };
+        assert_eq!(search_within(&gpu, &network, &property, limits, Interrupt::default()), all);
+    }
     let interrupt = Interrupt::default();
     interrupt.raise();
     let got = search_within(&gpu, &network, &property, Limits::default(), interrupt);

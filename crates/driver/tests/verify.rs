@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bounds::Device;
-use driver::{Limits, Outcome, Silent, StopReason, Verdict, Verify, VerifyOptions};
+use driver::{Limits, Outcome, Silent, SplitChoice, StopReason, Verdict, Verify, VerifyOptions};
 use network::{Activation, Affine, Dense, LinearMap, Network, NodeId, Op, Property, vnnlib};
 
 fn dense(n_out: usize, n_in: usize, weight: Vec<f64>, bias: Vec<f64>) -> Op {
@@ -147,6 +147,40 @@ fn the_same_seed_gives_the_same_answer() {
                 (assert (>= X_0 -1))(assert (<= X_0 1))(assert (>= X_1 -1))(assert (<= X_1 1))(assert (<= Y_0 0.2))";
     let property = vnnlib::parse(text).unwrap();
     assert_eq!(verify(&network, &property), verify(&network, &property));
+}
+
+#[test]
+fn the_answer_does_not_depend_on_the_memory() {
+    let (mut n_decided, mut n_subdomains) = (0, 0);
+    for split in [SplitChoice::Inputs, SplitChoice::Relus] {
+        for seed in 0..12 {
+            let network = random_network(&mut Stream(seed));
+            let n_points = 40;
+            let at = |i: i32| -1.0 + 2.0 * f64::from(i) / f64::from(n_points);
+            let all = (0..=n_points).flat_map(|i| (0..=n_points).map(move |j| (i, j)));
+            let least = all.map(|(i, j)| network.evaluate(&[at(i), at(j)]).unwrap()[0]).fold(f64::INFINITY, f64::min);
+            let text = format!(
+                "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))\
+                 (assert (<= X_0 1))(assert (>= X_1 -1))(assert (<= X_1 1))(assert (<= Y_0 {:?}))",
+                least - 0.01
+            );
+            let property = vnnlib::parse(&text).unwrap();
+            let within = |memory_bytes: u64| {
+                let limits = Limits { subdomains: Some(20_000), memory_bytes, ..Limits::default() };
+                let options = VerifyOptions { limits, split, ..VerifyOptions::default() };
+                let task = Verify { network: &network, property: &property, device: &Device::Host };
+                task.run(&options, &mut Silent).unwrap()
+            };
+            let all = within(u64::MAX);
+            // None at all, that of a few boxes, that of a few pieces with their multipliers.
+            for memory_bytes in [0, 300, 3000] {
+                assert_eq!(within(memory_bytes), all, "{split:?}, seed {seed}, {memory_bytes} bytes");
+            }
+            n_decided += usize::from(all.verdict == Verdict::Verified);
+            n_subdomains += all.subdomains;
+        }
+    }
+    assert!(n_decided > 12 && n_subdomains > 500, "{n_decided} verified, {n_subdomains} subdomains");
 }
 
 /// A chain of activations and scalar maps `w z + b` on one input.

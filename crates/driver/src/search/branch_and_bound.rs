@@ -125,6 +125,7 @@ impl<'a> BranchAndBound<'a> {
     /// # Errors
     /// When the device fails.
     pub fn run(&mut self, clock: &Clock, observer: &mut dyn Observer) -> Result<End, Error> {
+        self.frontier.limit_memory(clock.memory_bytes());
         loop {
             if self.frontier.is_empty() {
                 return Ok(if self.n_stuck == 0 { End::Verified } else { End::Stopped(StopReason::Precision) });
@@ -164,6 +165,9 @@ impl<'a> BranchAndBound<'a> {
             return Ok(Left { open: self.bound(pieces)?, starts: Vec::new() });
         };
         let pieces = self.frontier.pop(n_pieces);
+        if pieces.is_empty() {
+            return Ok(Left { open: Vec::new(), starts: Vec::new() });
+        }
         match self.resident.run(self.engine, &pieces, budget)? {
             Some(branched) => self.take_back(branched, clock),
             None => Ok(Left { open: self.bound(pieces)?, starts: Vec::new() }),
@@ -207,6 +211,9 @@ impl<'a> BranchAndBound<'a> {
 
     /// Bounds subdomains; returns those that stay open, worst first.
     fn bound(&mut self, pieces: Vec<Subdomain<Box<[f32]>>>) -> Result<Vec<Open>, Error> {
+        if pieces.is_empty() {
+            return Ok(Vec::new());
+        }
         let n = self.engine.network().n_inputs();
         let mut batch = Batch::default();
         for piece in &pieces {

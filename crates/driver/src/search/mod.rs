@@ -11,6 +11,8 @@ mod relu_plan;
 mod relu_search;
 mod resident;
 mod sharpen;
+mod spill;
+mod stored;
 mod verdict;
 mod verify;
 

@@ -16,7 +16,7 @@ use crate::search::verdict::{Outcome, StopReason};
 /// more on the root's intermediate bounds, on which every piece builds, before the next search.
 ///
 /// On networks of several layers a small tree per neuron (see [`Sharpen`]) is worth more than the same time spent on the
-/// search: mnist_fc 256x6, property 1 with radius 0.03, starts at −393 and at −2.5 once the neurons are sharpened.
+/// search: `mnist_fc` 256x6, property 1 with radius 0.03, starts at −393 and at −2.5 once the neurons are sharpened.
 #[derive(Debug)]
 pub struct ReluPlan<'a> {
     objective: &'a Objective,
@@ -25,6 +25,9 @@ pub struct ReluPlan<'a> {
 
 /// Pieces of a turn's search, rounds of splits and multiply-adds of the sharpening before it.
 type Turn = (u64, usize, u64);
+
+/// How a turn's searches ended, with the smallest bound; or the disjuncts that are left, the base, and where it should be split.
+type Decided = Result<(End, f64), (Vec<usize>, Base, Split)>;
 
 /// The turns over the whole region.
 const TURNS: [Turn; 4] = [
@@ -52,7 +55,7 @@ impl<'a> ReluPlan<'a> {
     /// When the bounds fail.
     pub fn run(
         &self,
-        open: Vec<usize>,
+        open: &[usize],
         clock: &Clock,
         observer: &mut dyn Observer,
         outcome: &mut Outcome,
@@ -64,7 +67,7 @@ impl<'a> ReluPlan<'a> {
         let ends = (region.lower.clone(), region.upper.clone());
         let root = engine.base((&ends.0, &ends.1), None, &[], Ascent::default())?;
         // Halves that are still to be decided, each with its disjuncts; the last first.
-        let mut left: Vec<(Base, Vec<usize>, &[Turn])> = root.into_iter().map(|root| (root, open.clone(), &TURNS[..])).collect();
+        let mut left: Vec<(Base, Vec<usize>, &[Turn])> = root.into_iter().map(|root| (root, open.to_vec(), &TURNS[..])).collect();
         let mut least = f64::INFINITY;
         while let Some((base, open, turns)) = left.pop() {
             match self.decide(&engine, base, open, turns, (clock, observer, outcome))? {
@@ -96,7 +99,7 @@ impl<'a> ReluPlan<'a> {
         mut open: Vec<usize>,
         turns: &[Turn],
         (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
-    ) -> Result<Result<(End, f64), (Vec<usize>, Base, Split)>, Error> {
+    ) -> Result<Decided, Error> {
         let mut least = f64::INFINITY;
         for (turn, &(most_subdomains, rounds, macs)) in turns.iter().enumerate() {
             if rounds > 0 {

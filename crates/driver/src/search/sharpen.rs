@@ -33,6 +33,9 @@ struct Leaf {
     bound: f32,
 }
 
+/// A neuron, its lower and its upper bound.
+type Ends = (u32, f32, f32);
+
 /// Steps of the optimisation of a leaf.
 const STEPS: usize = 10;
 
@@ -83,7 +86,7 @@ impl<'a> Sharpen<'a> {
         neurons: &[u32],
         budget: u64,
         clock: &Clock,
-    ) -> Result<(Vec<(u32, f32, f32)>, u64), Error> {
+    ) -> Result<(Vec<Ends>, u64), Error> {
         let per_lane = 2 * (STEPS as u64 + 1) * self.engine.macs().max(1);
         let ends = |neuron: &u32| [false, true].map(|is_upper| Tree { neuron: *neuron, is_upper, leaves: Vec::new() });
         let mut trees: Vec<Tree> = neurons.iter().flat_map(ends).collect();

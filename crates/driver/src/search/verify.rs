@@ -128,7 +128,7 @@ impl Verify<'_> {
         }
         if self.splits_relus(objective, options.split) {
             let open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).collect::<Vec<_>>();
-            return ReluPlan::new(objective, &falsifier).run(open, clock, observer, outcome);
+            return ReluPlan::new(objective, &falsifier).run(&open, clock, observer, outcome);
         }
         let mut search = BranchAndBound::new(objective, &engine, &falsifier);
         let end = search.run(clock, observer)?;
