@@ -126,7 +126,7 @@ impl Verify<'_> {
                 return Ok(End::Falsified(Box::new(found)));
             }
         }
-        if self.splits_relus(objective, options.split) {
+        if splits_relus(objective, options.split) {
             let open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).collect::<Vec<_>>();
             return ReluPlan::new(objective, &falsifier).run(&open, clock, observer, outcome);
         }
@@ -142,16 +142,18 @@ impl Verify<'_> {
         };
         Ok(end)
     }
-    fn splits_relus(&self, objective: &Objective, choice: SplitChoice) -> bool {
-        let region = &objective.region;
-        let n_varying = region.lower.iter().zip(&region.upper).filter(|(l, u)| l < u).count();
-        let is_relu = |op: &Op| matches!(op, Op::Activation(Activation::Relu));
-        let has_relus = objective.network.nodes().iter().any(|node| is_relu(&node.op));
-        match choice {
-            SplitChoice::Auto => has_relus && n_varying > FEW_INPUTS,
-            SplitChoice::Inputs => false,
-            SplitChoice::Relus => has_relus,
-        }
+}
+
+/// Whether `ReLU`s are split rather than inputs.
+fn splits_relus(objective: &Objective, choice: SplitChoice) -> bool {
+    let region = &objective.region;
+    let n_varying = region.lower.iter().zip(&region.upper).filter(|(l, u)| l < u).count();
+    let is_relu = |op: &Op| matches!(op, Op::Activation(Activation::Relu));
+    let has_relus = objective.network.nodes().iter().any(|node| is_relu(&node.op));
+    match choice {
+        SplitChoice::Auto => has_relus && n_varying > FEW_INPUTS,
+        SplitChoice::Inputs => false,
+        SplitChoice::Relus => has_relus,
     }
 }
 
