@@ -49,6 +49,7 @@ fn misuse_is_status_two() {
         &["bounds", "--network", "n.onnx", "--box", "b", "--property", "p"],
         &["bounds", "--network", "n.onnx", "--box", "b", "--method", "magic"],
         &["devices", "--timeout-s", "-1"],
+        &["verify", "--network", "n", "--property", "p", "--memory-gib", "0"],
         &["devices", "--timeout-s", "soon"],
         &["devices", "-q", "-v"],
     ] {

@@ -88,6 +88,7 @@ fn mistakes_in_a_job_are_named() {
         (r#"{"job": "bounds", "network": "n.onnx"}"#, "either a property or a box"),
         (r#"{"job": "bounds", "property": "p"}"#, "missing field `network`"),
         (r#"{"job": "bench", "network": "n", "property": "p", "batch": -3}"#, "invalid value"),
+        (r#"{"job": "verify", "memory_gib": 0, "instances": "i.csv"}"#, "expected a positive number of GiB"),
         (r#"{"job": "verify", "timeout_s": -1, "instances": "i.csv"}"#, "expected a positive number of seconds"),
         ("{\"job\": \"verify\",\n", "line 2"),
         ("[]", "expected a job"),

@@ -100,6 +100,19 @@ fn a_limit_ends_with_unknown_and_says_why() {
 }
 
 #[test]
+fn a_memory_limit_changes_no_answer() {
+    let task = verify(CLEAR[0], CLEAR[1]);
+    let (status, mut result) = run_json(&task);
+    assert!(result["subdomains"].as_u64().unwrap() > 50);
+    // Some 300 bytes: two or three boxes.
+    let (limited, mut again) = run_json(&[&task[..], &["--memory-gib", "3e-7"]].concat());
+    for result in [&mut result, &mut again] {
+        result.as_object_mut().unwrap().remove("time_s");
+    }
+    assert_eq!((limited, again), (status, result));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_answer() {
     for [network, property] in [CLEAR, CORNER] {
         let task = [&verify(network, property)[..], &["--seed", "7"]].concat();

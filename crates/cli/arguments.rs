@@ -189,6 +189,9 @@ pub struct VerifyTask {
     /// Subdomains to bound before giving up, for each question
     #[arg(long, value_name = "N")]
     pub max_subdomains: Option<u64>,
+    /// Memory for open subdomains, GiB; those past it wait in a temporary file [default: 4]
+    #[arg(long, value_name = "G", value_parser = gibibytes)]
+    pub memory_gib: Option<f64>,
     /// What is split where bounds leave a question open
     #[arg(long, value_name = "KIND", default_value = "auto")]
     #[serde(default)]
@@ -284,6 +287,11 @@ fn start_at(path: &mut Option<PathBuf>, folder: &Path) {
     if let Some(path) = path {
         *path = folder.join(&*path);
     }
+}
+
+fn gibibytes(text: &str) -> Result<f64, String> {
+    let gibibytes = text.parse().ok().filter(|gibibytes: &f64| gibibytes.is_finite() && *gibibytes > 0.0);
+    gibibytes.ok_or_else(|| "expected a positive number of GiB".into())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -61,7 +61,7 @@ pub fn run(task: &VerifyTask, list: &Path, session: &Session) -> Result<Status> 
             continue;
         }
         let label = format!("[{}/{}] ", place + 1, instances.len());
-        let mut limits = session.limits(task.max_subdomains);
+        let mut limits = session.limits(task);
         limits.time_s = match (instance.timeout_s, limits.time_s) {
             (Some(row), Some(cap)) => Some(row.min(cap)),
             (row, cap) => row.or(cap),

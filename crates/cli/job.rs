@@ -69,6 +69,9 @@ impl Job {
                         "{place}: verify needs either network and property (and perhaps counterexample), or instances (and perhaps results)"
                     );
                 }
+                if task.memory_gib.is_some_and(|gibibytes| gibibytes <= 0.0) {
+                    bail!("{place}: memory_gib: expected a positive number of GiB");
+                }
                 task.start_at(folder);
                 Ok(Self::Verify(task))
             }

@@ -8,9 +8,12 @@ use bounds::{Device, DeviceChoice};
 use driver::{Interrupt, Limits};
 use serde::Serialize;
 
-use crate::arguments::Settings;
+use crate::arguments::{Settings, VerifyTask};
 use crate::console;
 use crate::status::Status;
+
+/// Bytes of a GiB.
+const GIB: f64 = (1_u64 << 30) as f64;
 
 /// What all commands share: the settings resolved, the device opened once, and where results go.
 #[derive(Debug)]
@@ -108,8 +111,10 @@ impl Session {
     }
 
     /// Limits of one question.
-    pub fn limits(&self, max_subdomains: Option<u64>) -> Limits {
-        Limits { time_s: self.timeout_s, subdomains: max_subdomains, ..Limits::default() }
+    pub fn limits(&self, task: &VerifyTask) -> Limits {
+        let default = Limits::default();
+        let memory_bytes = task.memory_gib.map_or(default.memory_bytes, |gibibytes| (gibibytes * GIB) as u64);
+        Limits { time_s: self.timeout_s, subdomains: task.max_subdomains, memory_bytes }
     }
 
     /// Says once that the host took over from the device.

@@ -60,7 +60,7 @@ pub fn run(task: &VerifyTask, session: &Session) -> Result<Status> {
 
 fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) -> Result<Status> {
     let options = VerifyOptions {
-        limits: session.limits(task.max_subdomains),
+        limits: session.limits(task),
         seed: session.seed,
         interrupt: session.interrupt.clone(),
         split: task.split.choice(),

@@ -1,5 +1,6 @@
 //! Verdicts on networks small enough to know the truth.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bounds::Device;
@@ -149,6 +150,40 @@ fn the_same_seed_gives_the_same_answer() {
     assert_eq!(verify(&network, &property), verify(&network, &property));
 }
 
+#[test]
+fn the_answer_does_not_depend_on_the_memory() {
+    let (mut n_decided, mut n_subdomains) = (0, 0);
+    for split in [SplitChoice::Inputs, SplitChoice::Relus] {
+        for seed in 0..12 {
+            let network = random_network(&mut Stream(seed));
+            let n_points = 40;
+            let at = |i: i32| -1.0 + 2.0 * f64::from(i) / f64::from(n_points);
+            let all = (0..=n_points).flat_map(|i| (0..=n_points).map(move |j| (i, j)));
+            let least = all.map(|(i, j)| network.evaluate(&[at(i), at(j)]).unwrap()[0]).fold(f64::INFINITY, f64::min);
+            let text = format!(
+                "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)(assert (>= X_0 -1))\
+                 (assert (<= X_0 1))(assert (>= X_1 -1))(assert (<= X_1 1))(assert (<= Y_0 {:?}))",
+                least - 0.01
+            );
+            let property = vnnlib::parse(&text).unwrap();
+            let within = |memory_bytes: u64| {
+                let limits = Limits { subdomains: Some(20_000), memory_bytes, ..Limits::default() };
+                let options = VerifyOptions { limits, split, ..VerifyOptions::default() };
+                let task = Verify { network: &network, property: &property, device: &Device::Host };
+                task.run(&options, &mut Silent).unwrap()
+            };
+            let all = within(u64::MAX);
+            // None at all, that of a few boxes, that of a few pieces with their multipliers.
+            for memory_bytes in [0, 300, 3000] {
+                assert_eq!(within(memory_bytes), all, "{split:?}, seed {seed}, {memory_bytes} bytes");
+            }
+            n_decided += usize::from(all.verdict == Verdict::Verified);
+            n_subdomains += all.subdomains;
+        }
+    }
+    assert!(n_decided > 12 && n_subdomains > 500, "{n_decided} verified, {n_subdomains} subdomains");
+}
+
 /// A chain of activations and scalar maps `w z + b` on one input.
 fn chain(parts: &[(f64, f64, Option<Activation>)]) -> Network {
     let mut builder = Network::builder(&[1]).unwrap();
@@ -207,10 +242,11 @@ fn a_search_over_relus_that_runs_long_ends_without_an_error() {
     let h = builder.push("h", Op::Activation(Activation::Relu), &[z], &[40]).unwrap();
     let y = builder.push("y", dense(1, 40, list(40), vec![0.0]), &[h], &[1]).unwrap();
     let network = builder.build(y).unwrap();
-    let mut text: String = (0..20).map(|i| format!("(declare-const X_{i} Real)\n")).collect();
-    text.push_str("(declare-const Y_0 Real)\n");
-    (0..20).for_each(|i| text.push_str(&format!("(assert (>= X_{i} -1.0))(assert (<= X_{i} 1.0))\n")));
-    let property = vnnlib::parse(&format!("{text}(assert (<= Y_0 -14.0))")).unwrap();
+    let mut text = String::from("(declare-const Y_0 Real)(assert (<= Y_0 -14.0))\n");
+    for i in 0..20 {
+        write!(text, "(declare-const X_{i} Real)(assert (>= X_{i} -1.0))(assert (<= X_{i} 1.0))").unwrap();
+    }
+    let property = vnnlib::parse(&text).unwrap();
     let limits = Limits { subdomains: Some(6_000), ..Limits::default() };
     let options = VerifyOptions { limits, split: SplitChoice::Relus, ..VerifyOptions::default() };
     let outcome =

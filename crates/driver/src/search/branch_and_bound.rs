@@ -1,7 +1,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use bounds::{Ascent, Batch, BoundEngine, Bounds, Device, Optimised, Recipe, Wanted};
+use bounds::{Ascent, Batch, BoundEngine, Bounds, Branched, Device, Optimised, Recipe, Wanted};
 
 use crate::error::Error;
 use crate::search::falsify::Falsifier;
@@ -9,6 +9,7 @@ use crate::search::frontier::{Frontier, Subdomain};
 use crate::search::limits::Clock;
 use crate::search::objective::Objective;
 use crate::search::observer::{Observer, Progress};
+use crate::search::resident::{Resident, Submission};
 use crate::search::verdict::{Counterexample, StopReason};
 
 /// Splits the region along inputs until every piece excludes every disjunct.
@@ -35,6 +36,7 @@ pub struct BranchAndBound<'a> {
     optimiser: OnceCell<Option<BoundEngine>>,
     /// Rounds until optimised bounds are tried again.
     rests: u32,
+    resident: Resident,
 }
 
 /// A piece that its bounds left open.
@@ -45,6 +47,15 @@ struct Open {
     dimension: usize,
     /// Slopes of the linear bound of the row that came nearest to excluding its disjunct, or nothing.
     slopes: Vec<f64>,
+}
+
+/// What a round left open.
+#[derive(Debug)]
+struct Left {
+    /// Pieces to be split, worst first.
+    open: Vec<Open>,
+    /// The worst of the boxes that are split already, and queued: where attacks may start.
+    starts: Vec<Box<[f32]>>,
 }
 
 /// How the pieces ended.
@@ -69,6 +80,8 @@ const OPTIMISED_STEPS: usize = 8;
 const SAMPLE: usize = 64;
 const WORTHWHILE: f64 = 0.25;
 const RESTS: u32 = 8;
+/// Most boxes that are attacked after a round.
+const MOST_ATTACKED: usize = 512;
 /// Most subdomains in one round.
 const ROUND_SUBDOMAINS: usize = 8192;
 
@@ -91,12 +104,18 @@ impl<'a> BranchAndBound<'a> {
             least_decided: f64::INFINITY,
             optimiser: OnceCell::new(),
             rests: 0,
+            resident: Resident::new(objective),
         }
     }
 
     /// Subdomains bounded, in f32 and again in f64.
     pub fn counts(&self) -> (u64, u64) {
         (self.subdomains, self.rebounded)
+    }
+
+    /// Of the subdomains bounded, how many never left the device between rounds.
+    pub fn resident_subdomains(&self) -> u64 {
+        self.resident.subdomains()
     }
 
     /// The smallest lower bound over all pieces, if any was bounded.
@@ -110,6 +129,7 @@ impl<'a> BranchAndBound<'a> {
     /// # Errors
     /// When the device fails.
     pub fn run(&mut self, clock: &Clock, observer: &mut dyn Observer) -> Result<End, Error> {
+        self.frontier.limit_memory(clock.memory_bytes());
         loop {
             if self.frontier.is_empty() {
                 return Ok(if self.n_stuck == 0 { End::Verified } else { End::Stopped(StopReason::Precision) });
@@ -117,7 +137,7 @@ impl<'a> BranchAndBound<'a> {
             if let Some(reason) = clock.stop(self.subdomains, self.frontier.memory_bytes()) {
                 return Ok(End::Stopped(reason));
             }
-            let open = self.round()?;
+            let Left { open, starts } = self.round(clock)?;
             observer.round(Progress {
                 time_s: clock.elapsed().as_secs_f64(),
                 subdomains: self.subdomains,
@@ -125,9 +145,9 @@ impl<'a> BranchAndBound<'a> {
                 decided: self.decided.min(1.0),
                 lower_bound: self.lower_bound().unwrap_or(f64::NEG_INFINITY),
             });
-            let n_attacked = 4.max(open.len() / 16);
+            let of_open = open.iter().take(n_attacked(open.len())).map(|piece| (&*piece.piece.piece, &*piece.slopes));
             let attacked: Vec<(&[f32], &[f64])> =
-                open.iter().take(n_attacked).map(|piece| (&*piece.piece.piece, piece.slopes.as_slice())).collect();
+                of_open.chain(starts.iter().map(|start| (&**start, &[][..]))).collect();
             if !attacked.is_empty()
                 && let Some(found) = self.falsifier.attack_boxes(&attacked, 4, clock)?
             {
@@ -139,11 +159,65 @@ impl<'a> BranchAndBound<'a> {
         }
     }
 
-    /// Bounds the worst subdomains; returns those that stay open, worst first.
-    fn round(&mut self) -> Result<Vec<Open>, Error> {
+    /// Bounds the worst subdomains, for many rounds on the device where it can, else once.
+    fn round(&mut self, clock: &Clock) -> Result<Left, Error> {
         let cost = (self.rows_per_subdomain * self.engine.macs()).max(1);
-        let size = (ROUND_MACS / cost).clamp(1, ROUND_SUBDOMAINS as u64) as usize;
-        let pieces = self.frontier.pop(size);
+        let left = clock.subdomains_left(self.subdomains);
+        let Some(Submission { n_pieces, budget }) = self.resident.next(self.subdomains, left, cost) else {
+            let size = (ROUND_MACS / cost).clamp(1, ROUND_SUBDOMAINS as u64) as usize;
+            let pieces = self.frontier.pop(size);
+            return Ok(Left { open: self.bound(pieces)?, starts: Vec::new() });
+        };
+        let pieces = self.frontier.pop(n_pieces);
+        if pieces.is_empty() {
+            return Ok(Left { open: Vec::new(), starts: Vec::new() });
+        }
+        match self.resident.run(self.engine, &pieces, budget)? {
+            Some(branched) => self.take_back(branched, clock),
+            None => Ok(Left { open: self.bound(pieces)?, starts: Vec::new() }),
+        }
+    }
+
+    /// Queues what the device left open, and bounds again in f64 what it doubts.
+    fn take_back(&mut self, branched: Branched, clock: &Clock) -> Result<Left, Error> {
+        self.subdomains += branched.bounded;
+        self.rows_per_subdomain = branched.n_rows.div_ceil(branched.bounded.max(1));
+        self.decided += branched.decided;
+        self.least_decided = self.least_decided.min(branched.least_decided);
+        let mut halves = branched.open;
+        // Worst first; both halves of a box have its score, so that ends settle the order.
+        halves.sort_by(|a, b| a.score.total_cmp(&b.score).then_with(|| a.by_ends(b)));
+        let starts = halves.iter().take(n_attacked(halves.len())).map(|half| half.ends.clone()).collect();
+        for half in halves {
+            self.frontier.push(half.ends, f64::from(half.score), half.depth);
+        }
+        let mut open = Vec::new();
+        let mut doubtful = branched.doubtful.into_iter().map(|(piece, dimension)| {
+            let piece = Subdomain { piece: piece.ends, score: f64::from(piece.score), depth: piece.depth, serial: 0 };
+            Open { piece, dimension, slopes: Vec::new() }
+        });
+        loop {
+            let some: Vec<Open> = doubtful.by_ref().take(ROUND_SUBDOMAINS).collect();
+            if some.is_empty() {
+                break;
+            }
+            if clock.stop(0, 0).is_some() {
+                // There is no time left for these: they stay as they are.
+                some.into_iter()
+                    .for_each(|Open { piece, .. }| self.frontier.push(piece.piece, piece.score, piece.depth));
+            } else {
+                self.rebound(some, &mut open)?;
+            }
+        }
+        sort(&mut open);
+        Ok(Left { open, starts })
+    }
+
+    /// Bounds subdomains; returns those that stay open, worst first.
+    fn bound(&mut self, pieces: Vec<Subdomain<Box<[f32]>>>) -> Result<Vec<Open>, Error> {
+        if pieces.is_empty() {
+            return Ok(Vec::new());
+        }
         let n = self.engine.network().n_inputs();
         let mut batch = Batch::default();
         for piece in &pieces {
@@ -177,9 +251,7 @@ impl<'a> BranchAndBound<'a> {
         }
         self.rebound(doubtful, &mut open)?;
         let mut open = self.optimise(open)?;
-        open.sort_by(|Open { piece: a, .. }, Open { piece: b, .. }| {
-            a.score.total_cmp(&b.score).then(a.serial.cmp(&b.serial))
-        });
+        sort(&mut open);
         Ok(open)
     }
 
@@ -290,6 +362,18 @@ fn splittable(piece: &Subdomain<Box<[f32]>>, asked: usize) -> Option<usize> {
     Some(asked)
         .filter(can_split)
         .or_else(|| (0..n).filter(can_split).max_by(|&a, &b| width(a).total_cmp(&width(b)).then(b.cmp(&a))))
+}
+
+/// Worst first; equals in order of arrival.
+fn sort(open: &mut [Open]) {
+    open.sort_by(|Open { piece: a, .. }, Open { piece: b, .. }| {
+        a.score.total_cmp(&b.score).then(a.serial.cmp(&b.serial))
+    });
+}
+
+/// How many of so many open boxes are attacked.
+fn n_attacked(n_open: usize) -> usize {
+    (n_open / 16).clamp(4, MOST_ATTACKED)
 }
 
 /// A float strictly between two, about half way.

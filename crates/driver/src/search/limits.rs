@@ -11,7 +11,7 @@ pub struct Limits {
     pub time_s: Option<f64>,
     /// Subdomains bounded.
     pub subdomains: Option<u64>,
-    /// Memory for open subdomains, bytes.
+    /// Memory for open subdomains, bytes: those past it go to a temporary file, and the search stops once that takes no more.
     pub memory_bytes: u64,
 }
 
@@ -55,6 +55,16 @@ impl Clock {
     /// Time since the start.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// Subdomains that may still be bounded after so many.
+    pub fn subdomains_left(&self, subdomains: u64) -> u64 {
+        self.limits.subdomains.map_or(u64::MAX, |limit| limit.saturating_sub(subdomains))
+    }
+
+    /// Memory that open subdomains may take, bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.limits.memory_bytes
     }
 
     /// Whether something says stop, after so many subdomains and with so much memory in use.

@@ -9,11 +9,14 @@ mod observer;
 pub(crate) mod random;
 mod relu_plan;
 mod relu_search;
+mod resident;
 mod sharpen;
+mod spill;
+mod stored;
 mod verdict;
 mod verify;
 
-pub use branch_and_bound::BranchAndBound;
+pub use branch_and_bound::{BranchAndBound, End};
 pub use falsify::{Falsifier, confirm};
 pub use frontier::{Frontier, Subdomain};
 pub use limits::{Clock, Interrupt, Limits};

@@ -56,7 +56,7 @@ impl<'a> ReluPlan<'a> {
     /// When the bounds fail.
     pub fn run(
         &self,
-        open: Vec<usize>,
+        open: &[usize],
         clock: &Clock,
         observer: &mut dyn Observer,
         outcome: &mut Outcome,
@@ -71,7 +71,7 @@ impl<'a> ReluPlan<'a> {
             return Ok(End::Stopped(StopReason::Precision));
         };
         // Halves that are still to be decided, each with its disjuncts; the last first.
-        let mut left: Vec<(Base, Vec<usize>, &[Turn])> = vec![(root, open, &TURNS[..])];
+        let mut left: Vec<(Base, Vec<usize>, &[Turn])> = vec![(root, open.to_vec(), &TURNS[..])];
         let mut least = f64::INFINITY;
         while let Some((base, open, turns)) = left.pop() {
             match self.decide(&engine, base, open, turns, (clock, observer, outcome))? {

@@ -7,6 +7,7 @@ use crate::search::frontier::{Footprint, Frontier, Subdomain};
 use crate::search::limits::Clock;
 use crate::search::objective::Objective;
 use crate::search::observer::{Observer, Progress};
+use crate::search::stored::Stored;
 use crate::search::verdict::StopReason;
 
 /// Decides `ReLU`s until every piece excludes its disjunct (β-CROWN).
@@ -21,7 +22,8 @@ pub struct ReluSearch<'a> {
     falsifier: &'a Falsifier<'a>,
     base: Base,
     frontier: Frontier<Piece>,
-    n_trees: usize,
+    /// The disjuncts of the trees.
+    disjuncts: Vec<usize>,
     /// The disjuncts of leaves that could not be decided.
     stuck: Vec<usize>,
     decided: f64,
@@ -81,6 +83,50 @@ impl Footprint for Piece {
     }
 }
 
+impl Stored for Piece {
+    fn store(&self, bytes: &mut Vec<u8>) {
+        let Self { disjunct, splits, duals, nearest, candidates } = self;
+        (*disjunct as u64).store(bytes);
+        splits.store(bytes);
+        duals.store(bytes);
+        (*nearest as u64).store(bytes);
+        candidates.store(bytes);
+    }
+
+    fn restore(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self {
+            disjunct: u64::restore(bytes)? as usize,
+            splits: Stored::restore(bytes)?,
+            duals: Stored::restore(bytes)?,
+            nearest: u64::restore(bytes)? as usize,
+            candidates: Stored::restore(bytes)?,
+        })
+    }
+}
+
+impl Stored for Dual {
+    fn store(&self, bytes: &mut Vec<u8>) {
+        self.alpha.store(bytes);
+        self.beta.store(bytes);
+    }
+
+    fn restore(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self { alpha: Stored::restore(bytes)?, beta: Stored::restore(bytes)? })
+    }
+}
+
+impl Stored for Split {
+    fn store(&self, bytes: &mut Vec<u8>) {
+        self.node.store(bytes);
+        self.neuron.store(bytes);
+        self.is_active.store(bytes);
+    }
+
+    fn restore(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self { node: u32::restore(bytes)?, neuron: u32::restore(bytes)?, is_active: bool::restore(bytes)? })
+    }
+}
+
 impl<'a> ReluSearch<'a> {
     /// Starts with one tree for each of these disjuncts.
     ///
@@ -93,14 +139,13 @@ impl<'a> ReluSearch<'a> {
         base: Base,
         disjuncts: &[usize],
     ) -> Result<Self, Error> {
-        let n_trees = disjuncts.len();
         let mut search = Self {
             objective,
             engine,
             falsifier,
             base,
             frontier: Frontier::new(),
-            n_trees,
+            disjuncts: disjuncts.to_vec(),
             stuck: Vec::new(),
             decided: 0.0,
             subdomains: 0,
@@ -149,13 +194,23 @@ impl<'a> ReluSearch<'a> {
 
     /// Share of the trees' volumes (by halvings) that is decided, in `[0, 1]`.
     pub fn decided(&self) -> f64 {
-        (self.decided / self.n_trees.max(1) as f64).min(1.0)
+        (self.decided / self.disjuncts.len().max(1) as f64).min(1.0)
     }
 
     /// The disjuncts with open pieces, and the base.
-    pub fn into_open(self) -> (Vec<usize>, Base) {
+    pub fn into_open(mut self) -> (Vec<usize>, Base) {
         let mut open = self.stuck;
-        open.extend(self.frontier.iter().map(|piece| piece.disjunct));
+        loop {
+            let pieces = self.frontier.pop(MOST_LANES);
+            if pieces.is_empty() {
+                break;
+            }
+            open.extend(pieces.iter().map(|Subdomain { piece, .. }| piece.disjunct));
+        }
+        if !self.frontier.is_empty() {
+            // Of pieces that cannot be read back nothing is known.
+            open.extend(&self.disjuncts);
+        }
         open.sort_unstable();
         open.dedup();
         (open, self.base)
@@ -172,6 +227,7 @@ impl<'a> ReluSearch<'a> {
         clock: &Clock,
         observer: &mut dyn Observer,
     ) -> Result<Option<End>, Error> {
+        self.frontier.limit_memory(clock.memory_bytes());
         loop {
             observer.round(Progress {
                 time_s: clock.elapsed().as_secs_f64(),
@@ -192,6 +248,9 @@ impl<'a> ReluSearch<'a> {
             }
             let n_lanes = self.round_lanes();
             let pieces = self.frontier.pop(n_lanes / 2);
+            if pieces.is_empty() {
+                continue;
+            }
             let (children, leaves) = self.split(pieces, n_lanes)?;
             let mut points = self.bound(children, STEPS)?;
             points.extend(self.finish_leaves(leaves)?);

@@ -34,7 +34,7 @@ pub enum StopReason {
     TimeLimit,
     /// As many subdomains as allowed were bounded.
     SubdomainLimit,
-    /// The open subdomains need more memory than allowed.
+    /// The open subdomains need more memory than allowed, and a temporary file cannot hold the others.
     MemoryLimit,
     /// Somebody asked it to stop.
     Interrupted,
