@@ -76,9 +76,9 @@ fn judge() -> vec2<f32> {
         var best = vec2<f32>(-HUGE);
         let end = pool[first + 2u * d + 1u];
         for (var row = pool[first + 2u * d]; row < end; row++) {
-            // A bound that is no number excludes nothing. By its bits: comparisons may assume that there is no NaN.
+            // A bound that is no number excludes nothing.
             let stored = state[frame.result + row];
-            let bound = select(-HUGE, stored, (bitcast<u32>(stored) & 0x7f800000u) != 0x7f800000u);
+            let bound = select(-HUGE, stored, is_finite(stored));
             best = max(best, vec2<f32>(bound, bound + state[frame.result + frame.n_rows + row]));
         }
         worst = min(worst, best);
