@@ -35,7 +35,7 @@ fn sampled_outputs_lie_inside_the_bounds_of_every_method() {
     fs::write(&region, r#"{"lower": [0.1, 0.2], "upper": [0.7, 0.9]}"#).unwrap();
     let path = example("networks/parking.onnx");
     let network = onnx::read(&path).unwrap();
-    for method in ["ibp", "crown-ibp", "crown"] {
+    for method in ["ibp", "crown-ibp", "crown", "alpha-crown"] {
         let result = bounds(&path, &["--box", text(&region)], method);
         let (lower, upper) = (numbers(&result["lower"]), numbers(&result["upper"]));
         TestRunner::default()
@@ -88,4 +88,14 @@ fn boxes_that_do_not_fit_are_refused() {
         assert_eq!(run.status, 2);
         assert!(run.stderr.contains(expected) && run.stderr.contains("box.json"), "{}", run.stderr);
     }
+}
+
+#[test]
+fn optimised_bounds_are_tighter() {
+    let (network, region) = (example("networks/parking.onnx"), example("boxes/parking.json"));
+    let width = |method: &str| -> f64 {
+        let result = bounds(&network, &["--box", text(&region)], method);
+        numbers(&result["upper"]).iter().sum::<f64>() - numbers(&result["lower"]).iter().sum::<f64>()
+    };
+    assert!(width("alpha-crown") < width("crown"), "{} against {}", width("alpha-crown"), width("crown"));
 }

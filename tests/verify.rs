@@ -89,7 +89,9 @@ fn a_limit_ends_with_unknown_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let property = folder.path().join("hard.vnnlib");
     robustness(0, 0.06, &property);
-    let task = verify("examples/networks/digits_conv.onnx", text(&property));
+    // Pixels are far too many to be split one by one.
+    let question = verify("examples/networks/digits_conv.onnx", text(&property));
+    let task = [&question[..], &["--split", "inputs"]].concat();
     let (status, result) = run_json(&[&task[..], &["--max-subdomains", "3"]].concat());
     assert_eq!((status, &result["verdict"], &result["reason"]), (3, &"unknown".into(), &"subdomain limit".into()));
     assert!(result["lower_bound"].as_f64().unwrap() < 0.0);
@@ -97,6 +99,15 @@ fn a_limit_ends_with_unknown_and_says_why() {
     assert_eq!((status, &result["reason"]), (3, &"time limit".into()));
     let said = run(&[&task[..], &["--max-subdomains", "3"]].concat()).stdout;
     assert!(said.starts_with("unknown") && said.contains("subdomain limit, lower bound -"), "{said}");
+}
+
+#[test]
+fn relus_and_inputs_are_split_as_asked() {
+    for (split, stage) in [("relus", "relu splits"), ("inputs", "input splits")] {
+        let (status, result) = run_json(&[&verify(CLEAR[0], CLEAR[1])[..], &["--split", split]].concat());
+        assert_eq!((status, &result["verdict"]), (0, &"verified".into()), "{split}");
+        assert!(result["plan"].as_array().unwrap().contains(&stage.into()), "{split}: {}", result["plan"]);
+    }
 }
 
 #[test]
@@ -124,8 +135,11 @@ fn the_same_seed_gives_the_same_answer() {
 }
 
 #[test]
-fn people_read_one_line() {
+fn people_read_the_verdict_and_how_it_was_found() {
     let said = run(&verify(CLEAR[0], CLEAR[1])).stdout;
+    assert!(said.starts_with("verified  ") && said.lines().count() == 2, "{said}");
+    assert!(said.lines().nth(1).is_some_and(|line| line.starts_with("by attack, bounds")), "{said}");
+    let said = run(&[&verify(CLEAR[0], CLEAR[1])[..], &["-q"]].concat()).stdout;
     assert!(said.starts_with("verified  ") && said.lines().count() == 1, "{said}");
     let said = run(&verify(CORNER[0], CORNER[1])).stdout;
     assert!(said.starts_with("falsified  ") && said.contains("margin"), "{said}");

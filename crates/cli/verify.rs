@@ -73,7 +73,7 @@ fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) ->
         counterexample::write(path, found)?;
     }
     let result = VerifyResult::new(&outcome, time_s);
-    session.print(&text(&result, task.counterexample.as_deref()));
+    session.print(&text(&result, task.counterexample.as_deref(), session.is_quiet));
     session.write_json("verify", &result)?;
     Ok(match outcome.verdict {
         Verdict::Verified => Status::Done,
@@ -141,7 +141,7 @@ impl VerifyResult {
     }
 }
 
-fn text(result: &VerifyResult, counterexample: Option<&Path>) -> String {
+fn text(result: &VerifyResult, counterexample: Option<&Path>, is_quiet: bool) -> String {
     let mut text = format!(
         "{}  {:.3} s, {} subdomains, {}\n",
         console::verdict(result.verdict).trim_end(),
@@ -149,7 +149,9 @@ fn text(result: &VerifyResult, counterexample: Option<&Path>) -> String {
         console::count(result.subdomains),
         result.remark()
     );
-    let _ = writeln!(text, "by {}", result.plan.join(", "));
+    if !is_quiet {
+        let _ = writeln!(text, "by {}", result.plan.join(", "));
+    }
     if let (Some(_), Some(path)) = (&result.counterexample, counterexample) {
         let _ = writeln!(text, "counterexample written to {}", path.display());
     }
