@@ -1,6 +1,8 @@
 //! Lines that differ from lane to lane: the state of an optimisation, and the two kernels that use it.
 
+use crate::kernels::relax::{Touching, smooth_line, smooth_slopes};
 use crate::kernels::rows::{Block, LANES, add, lanes, lanes_mut};
+use crate::logistic::Logistic;
 use crate::program::BackLines;
 use crate::scalar::Scalar;
 use crate::slack::SUM_BLOCK;
@@ -30,6 +32,15 @@ pub struct LaneLines<T> {
     owed: Vec<T>,
     /// For every entry and lane, how much of the bound its relaxation costs at the minimiser, if asked for.
     pub gaps: Vec<T>,
+    /// Sigmoid and tanh only, whose lines all differ by lane: intercepts of the lower lines `[n_entries, width]`, where the lower and
+    /// the upper lines touch, and per entry what one backward step may lose per unit of `|A_j|`.
+    low_at: Vec<T>,
+    touches: [Vec<T>; 2],
+    errors: Vec<T>,
+    /// Per entry, the slopes that its curve has.
+    slopes: Vec<(T, T)>,
+    /// Moments of the gradients of the upper slopes.
+    up_moments: [Vec<T>; 2],
     /// For a max-pool: whether each output's coefficient was negative, `[n_out, width]`.
     pub is_negative: Vec<bool>,
 }
@@ -51,11 +62,29 @@ pub struct LaneSplit<T> {
     pub moments: [T; 2],
 }
 
+/// A sigmoid or a hyperbolic tangent, with what its lines need.
+#[derive(Debug, Clone, Copy)]
+pub struct Smooth<'a, T> {
+    /// Whether it is the tangent.
+    pub is_tanh: bool,
+    /// Bounds of its operand, lower then upper.
+    pub bounds: &'a [T],
+    /// The logistic function.
+    pub table: &'a [T],
+    /// `2 u`.
+    pub two_units: T,
+    /// `γ_{n+P}`.
+    pub gamma: T,
+}
+
 /// An entry whose upper line is the same in every lane.
 const SHARED: u32 = u32::MAX;
 
 /// Adam's memory of the gradient and of its square.
 const DECAYS: [f64; 2] = [0.9, 0.999];
+
+/// Steps of a smooth activation's slopes, as a share of a `ReLU`'s, in units of the slopes that the curve has.
+const SMOOTH_STEP: f64 = 0.15;
 
 /// What one optimisation step takes.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +99,8 @@ pub struct Update<'a, T> {
     pub is_relu: bool,
     /// Whether to note the gaps.
     pub wants_gaps: bool,
+    /// The activation, if its slopes are free within what its curve has.
+    pub smooth: Option<Smooth<'a, T>>,
 }
 
 impl<T> Update<'_, T> {
@@ -79,7 +110,7 @@ impl<T> Update<'_, T> {
     }
 }
 
-impl<T: Scalar> LaneLines<T> {
+impl<T: Logistic> LaneLines<T> {
     /// No lines.
     pub const fn new() -> Self {
         Self {
@@ -92,6 +123,11 @@ impl<T: Scalar> LaneLines<T> {
             splits: Vec::new(),
             owed: Vec::new(),
             gaps: Vec::new(),
+            low_at: Vec::new(),
+            touches: [Vec::new(), Vec::new()],
+            errors: Vec::new(),
+            slopes: Vec::new(),
+            up_moments: [Vec::new(), Vec::new()],
             is_negative: Vec::new(),
         }
     }
@@ -110,10 +146,41 @@ impl<T: Scalar> LaneLines<T> {
         self.up_at.clear();
         self.splits.clear();
         self.gaps.clear();
+        self.low_at.clear();
+        self.errors.clear();
+        self.slopes.clear();
+        self.up_moments.iter_mut().for_each(Vec::clear);
+        self.touches.iter_mut().for_each(Vec::clear);
         let [first, second] = &mut self.moments;
         for values in [&mut self.kept, first, second] {
             values.clear();
             values.resize(size, T::ZERO);
+        }
+    }
+
+    /// Gives every lane lines of its own, at first those of the activation's slopes.
+    pub fn free(&mut self, lines: &[T], entries: &[u32], width: usize, smooth: &Smooth<T>) {
+        let n = lines.len() / 5;
+        for (e, &j) in entries.iter().enumerate() {
+            let j = j as usize;
+            let (l, u) = (smooth.bounds[j], smooth.bounds[n + j]);
+            let line = |is_upper: bool, slope: T| {
+                smooth_line((smooth.is_tanh, is_upper), (l, u), slope, smooth.table, smooth.two_units)
+            };
+            let (low, up) = (line(false, lines[j]), line(true, lines[2 * n + j]));
+            self.own[e] = e as u32;
+            let end = (e + 1) * width;
+            self.low[e * width..end].fill(low.slope);
+            self.low_at.resize(end, low.at);
+            self.up.resize(end, up.slope);
+            self.up_at.resize(end, up.at);
+            self.touches[0].resize(end, low.touch);
+            self.touches[1].resize(end, up.touch);
+            self.up_moments.iter_mut().for_each(|moments| moments.resize(end, T::ZERO));
+            // No slope exceeds 1, and no intercept `1 + max(|l|, |u|)` by more than its own rounding.
+            let high = l.magnitude().larger(u.magnitude());
+            self.slopes.push(smooth_slopes(smooth.is_tanh, (l, u), smooth.table));
+            self.errors.push((smooth.two_units + smooth.gamma) * (T::of(2.0) + high + high));
         }
     }
 
@@ -144,10 +211,12 @@ impl<T: Scalar> LaneLines<T> {
 
     /// Keeps some lanes only, closed up to the left in `new` lanes of width.
     pub fn keep(&mut self, kept: &[usize], old: usize, new: usize) {
-        for values in [&mut self.low, &mut self.up, &mut self.up_at, &mut self.kept] {
+        let [low_touch, up_touch] = &mut self.touches;
+        let own = [&mut self.low, &mut self.low_at, &mut self.up, &mut self.up_at, low_touch, up_touch];
+        for values in own.into_iter().chain([&mut self.kept]) {
             narrow(values, kept, old, new);
         }
-        self.moments.iter_mut().for_each(|values| narrow(values, kept, old, new));
+        self.moments.iter_mut().chain(&mut self.up_moments).for_each(|values| narrow(values, kept, old, new));
         self.splits.retain_mut(|split| {
             let place = kept.iter().position(|&lane| lane == split.lane as usize);
             split.lane = place.unwrap_or(0) as u32;
@@ -225,7 +294,8 @@ pub fn back_lanes<T: Scalar, const LEVEL: u8>(
             for &e in chunk {
                 let e = e as usize;
                 let j = entries[e] as usize;
-                let (low_at, error) = (lines[n + j], lines[4 * n + j]);
+                let low_at = lines[n + j];
+                let error = own_lines.errors.get(e).copied().unwrap_or(lines[4 * n + j]);
                 let a = lanes_mut(slot, j * width + vector);
                 *lanes_mut(&mut own_lines.kept, e * width + vector) = *a;
                 let low = lanes(&own_lines.low, e * width + vector);
@@ -242,10 +312,15 @@ pub fn back_lanes<T: Scalar, const LEVEL: u8>(
                 } else {
                     let up = lanes(&own_lines.up, own as usize * width + vector);
                     let up_at = lanes(&own_lines.up_at, own as usize * width + vector);
+                    let low_at = if own_lines.low_at.is_empty() {
+                        [low_at; LANES]
+                    } else {
+                        *lanes(&own_lines.low_at, e * width + vector)
+                    };
                     for r in 0..LANES {
                         let (positive, negative) = (a[r].larger(T::ZERO), a[r].smaller(T::ZERO));
                         sums[0][r] =
-                            positive.mul_add_if::<LEVEL>(low_at, negative.mul_add_if::<LEVEL>(up_at[r], sums[0][r]));
+                            positive.mul_add_if::<LEVEL>(low_at[r], negative.mul_add_if::<LEVEL>(up_at[r], sums[0][r]));
                         sums[1][r] = a[r].magnitude().mul_add_if::<LEVEL>(error, sums[1][r]);
                         a[r] = positive * low[r] + negative * up[r];
                     }
@@ -283,7 +358,7 @@ pub fn back_lanes<T: Scalar, const LEVEL: u8>(
 /// `values` holds one minimiser's values per lane; `alive` are the neurons whose output is not constant zero. A heuristic:
 /// rounding does not matter here, since every `α` in `[0, 1]` and every `β ≥ 0` gives a sound bound.
 #[inline(always)]
-pub fn onward_lines<T: Scalar, const LEVEL: u8>(
+pub fn onward_lines<T: Logistic, const LEVEL: u8>(
     params: &OnwardLines,
     lines: &[T],
     (entries, alive): (&[u32], &[u32]),
@@ -309,13 +384,25 @@ pub fn onward_lines<T: Scalar, const LEVEL: u8>(
     let decays = DECAYS.map(T::of);
     let rests = DECAYS.map(|decay| T::of(1.0 - decay));
     let tiny = T::LEAST_SLOPE;
-    let LaneLines { low: lows, own: owns, up: ups, up_at: ups_at, kept, moments: [first, second], gaps, .. } =
-        own_lines;
+    let LaneLines {
+        low: lows,
+        low_at: lows_at,
+        own: owns,
+        up: ups,
+        up_at: ups_at,
+        kept,
+        moments: [first, second],
+        gaps,
+        touches,
+        slopes,
+        up_moments,
+        ..
+    } = own_lines;
     for (e, &j) in entries.iter().enumerate() {
         let j = j as usize;
-        let low_at = lines[n + j];
         for vector in (0..width).step_by(LANES) {
             let at = e * width + vector;
+            let low_at = if lows_at.is_empty() { [lines[n + j]; LANES] } else { *lanes(lows_at, at) };
             let z = lanes_mut(slot, j * width + vector);
             let a = lanes(kept, at);
             let low = lanes_mut(lows, at);
@@ -326,7 +413,7 @@ pub fn onward_lines<T: Scalar, const LEVEL: u8>(
             }
             let mut h = [T::ZERO; LANES];
             for r in 0..LANES {
-                let (slope, at) = if a[r] >= T::ZERO { (low[r], low_at) } else { (up[r], up_at[r]) };
+                let (slope, at) = if a[r] >= T::ZERO { (low[r], low_at[r]) } else { (up[r], up_at[r]) };
                 h[r] = slope.mul_add_if::<LEVEL>(z[r], at);
             }
             if update.wants_gaps {
@@ -335,6 +422,38 @@ pub fn onward_lines<T: Scalar, const LEVEL: u8>(
                     // Where the relaxation happens to be exact, what it might cost elsewhere decides.
                     let width = a[r].magnitude() * (up_at[r] + T::LEAST_SLOPE) + T::LEAST_SLOPE;
                     gap[r] = a[r].magnitude() * (h[r] - z[r].larger(T::ZERO)).magnitude() + width * T::of(1e-3);
+                }
+            }
+            if let Some(smooth) = &update.smooth {
+                let rate = lanes(update.alpha_rates, vector);
+                let (least, most) = slopes[e];
+                let ends = (smooth.bounds[j], smooth.bounds[n + j]);
+                for r in 0..LANES {
+                    if rate[r] <= T::ZERO {
+                        continue;
+                    }
+                    // An intercept is the support of its slope: its derivative is where the line touches.
+                    let is_upper = a[r] < T::ZERO;
+                    let gradient = a[r] * (z[r] - touches[usize::from(is_upper)][at + r]);
+                    let [ups_first, ups_second] = &mut *up_moments;
+                    let (m, v) = if is_upper {
+                        (&mut ups_first[at + r], &mut ups_second[at + r])
+                    } else {
+                        (&mut first[at + r], &mut second[at + r])
+                    };
+                    *m = decays[0] * *m + rests[0] * gradient;
+                    *v = decays[1] * *v + rests[1] * gradient * gradient;
+                    let slope = if is_upper { up[r] } else { low[r] };
+                    let moved = slope + rate[r] * T::of(SMOOTH_STEP) * (most - least) * *m / (v.root() + tiny);
+                    let moved = moved.larger(least).smaller(most);
+                    let line = smooth_line((smooth.is_tanh, is_upper), ends, moved, smooth.table, smooth.two_units);
+                    let Touching { slope, at: intercept, touch } = line;
+                    touches[usize::from(is_upper)][at + r] = touch;
+                    if is_upper {
+                        (ups[at + r], ups_at[at + r]) = (slope, intercept);
+                    } else {
+                        (low[r], lows_at[at + r]) = (slope, intercept);
+                    }
                 }
             }
             if update.is_relu {

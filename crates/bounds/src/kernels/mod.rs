@@ -40,7 +40,7 @@ pub use interval_conv::interval_conv;
 pub use interval_dense::{Operand, interval_dense};
 pub use interval_max_pool::interval_max_pool;
 pub use interval_sparse::interval_sparse;
-pub use lanes::{LaneLines, LaneSplit, Update, back_lanes, narrow, onward_lines};
+pub use lanes::{LaneLines, LaneSplit, Smooth, Update, back_lanes, narrow, onward_lines};
 pub use onward::{minimiser, note_signs, onward_conv, onward_dense, onward_max_pool, onward_merge, onward_sparse};
 pub use relax::relax;
 pub use rows::{Block, LANES, Row};

@@ -183,7 +183,6 @@ fn logistic_upper<T: Logistic>(l: T, u: T, table: &[T], two_units: T) -> (T, T) 
     let middle = half * l + half * u;
     let width = u - l;
     let chord = if width > T::of(1e-3) { (at_u - at_l) / width } else { derivative(middle) };
-    let first = l.larger(T::ZERO);
     let slope = if u <= T::ZERO {
         chord
     } else if l >= T::ZERO {
@@ -205,7 +204,22 @@ fn logistic_upper<T: Logistic>(l: T, u: T, table: &[T], two_units: T) -> (T, T) 
         derivative((half * (low + high)).larger(middle))
     };
     let slope = at_least(slope.larger(T::ZERO).smaller(T::of(0.25)));
-    let mut at = (at_l - slope * l).larger(at_u - slope * u);
+    (slope, logistic_upper_at(l, u, slope, table, two_units).0)
+}
+
+/// The intercept of a line of slope `0 ≤ slope ≤ ¼` above the logistic function on `[l, u]`, and about where it touches.
+#[inline(always)]
+fn logistic_upper_at<T: Logistic>(l: T, u: T, slope: T, table: &[T], two_units: T) -> (T, T) {
+    let half = T::of(0.5);
+    let sigma = |z: T| z.logistic(table);
+    let derivative = |z: T| {
+        let s = sigma(z);
+        s * (T::ONE - s)
+    };
+    let first = l.larger(T::ZERO);
+    let (from_l, from_u) = (sigma(l) - slope * l, sigma(u) - slope * u);
+    let mut at = from_l.larger(from_u);
+    let mut touch = if from_l > from_u { l } else { u };
     let uncertainty = T::of(2.0) * (T::LOGISTIC_ERROR + two_units);
     if u > T::ZERO && derivative(u) < slope + uncertainty {
         // Where the tangent has this slope: `σ'` falls from ¼ at zero.
@@ -220,11 +234,66 @@ fn logistic_upper<T: Logistic>(l: T, u: T, table: &[T], two_units: T) -> (T, T) 
         }
         let z = (half * (low + high)).larger(first).smaller(u);
         let mismatch = (derivative(z) - slope).magnitude() + uncertainty;
-        at = at.larger(sigma(z) - slope * z + mismatch * (u - first) * (T::ONE + two_units * T::of(4.0)));
+        let tangent = sigma(z) - slope * z + mismatch * (u - first) * (T::ONE + two_units * T::of(4.0));
+        if tangent > at {
+            (at, touch) = (tangent, z);
+        }
     }
     let high = l.magnitude().larger(u.magnitude());
     let rounding = two_units * T::of(4.0) * (T::ONE + slope * high);
-    (slope, at + T::of(2.0) * T::LOGISTIC_ERROR + rounding)
+    (at + T::of(2.0) * T::LOGISTIC_ERROR + rounding, touch)
+}
+
+/// A line of a sigmoid or a hyperbolic tangent, and about where it touches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Touching<T> {
+    /// The slope: the one asked for, clamped to what the function has.
+    pub slope: T,
+    /// The intercept, rounded outward.
+    pub at: T,
+    /// Where the function meets the line, about.
+    pub touch: T,
+}
+
+/// The least and the largest slope of a smooth activation on `[l, u]`, about.
+#[inline(always)]
+pub fn smooth_slopes<T: Logistic>(is_tanh: bool, (l, u): (T, T), table: &[T]) -> (T, T) {
+    let (l, u, scale) = if is_tanh { (l + l, u + u, T::of(4.0)) } else { (l, u, T::ONE) };
+    let derivative = |z: T| {
+        let s = z.logistic(table);
+        scale * s * (T::ONE - s)
+    };
+    let (at_l, at_u) = (derivative(l), derivative(u));
+    let largest = if l < T::ZERO && u > T::ZERO { scale * T::of(0.25) } else { at_l.larger(at_u) };
+    (at_l.smaller(at_u), largest)
+}
+
+/// The line of a slope above (or below) a smooth activation on `[l, u]`: any slope is valid with its own intercept.
+#[inline(always)]
+pub fn smooth_line<T: Logistic>(
+    (is_tanh, is_upper): (bool, bool),
+    (l, u): (T, T),
+    slope: T,
+    table: &[T],
+    two_units: T,
+) -> Touching<T> {
+    // `tanh z = 2σ(2z) − 1`: the logistic function on twice the interval, of a quarter of the slope.
+    let four = T::of(4.0);
+    let (l, u, slope) = if is_tanh { (l + l, u + u, slope / four) } else { (l, u, slope) };
+    let slope = at_least(slope.larger(T::ZERO).smaller(T::of(0.25)));
+    let (at, touch) = if is_upper {
+        logistic_upper_at(l, u, slope, table, two_units)
+    } else {
+        // `σ(−z) = 1 − σ(z)`.
+        let (at, touch) = logistic_upper_at(-u, -l, slope, table, two_units);
+        (T::ONE - at - two_units * T::of(2.0) * (T::ONE + at.magnitude()), -touch)
+    };
+    if !is_tanh {
+        return Touching { slope, at, touch };
+    }
+    let rounding = two_units * T::of(2.0) * (T::ONE + at.magnitude() + at.magnitude());
+    let at = (at + at) - T::ONE + if is_upper { rounding } else { -rounding };
+    Touching { slope: four * slope, at, touch: T::of(0.5) * touch }
 }
 
 /// Lines of given slopes through the extreme gaps of a piecewise linear function, whose `candidates` are its ends and

@@ -2,9 +2,9 @@
 
 use crate::device::host::scope::{Scope, Split};
 use crate::device::isa::{Isa, Vectorised};
-use crate::kernels::{self, Block, LANES, LaneLines, Row, Update};
+use crate::kernels::{self, Block, LANES, LaneLines, Row, Smooth, Update};
 use crate::logistic::Logistic;
-use crate::program::{Backward, Program, Walk};
+use crate::program::{ActivationKind, Backward, Program, Relax, Walk};
 use crate::sweep::{Onward, Sweep};
 
 /// How bounds are optimised.
@@ -208,7 +208,10 @@ impl<T: Logistic> LaneBlock<T> {
             let entries = &scope.entries[node];
             let own = &mut self.lines[node];
             own.reset(lines, entries, width);
-            let is_relu = relax.kind == 0;
+            let is_relu = relax.kind == ActivationKind::Relu as u32;
+            if let Some(smooth) = smooth(relax, &program.constants, source) {
+                own.free(lines, entries, width, &smooth);
+            }
             for (lane, start) in starts.iter().enumerate() {
                 if is_relu && start.alpha.len() >= first + entries.len() {
                     for (e, &alpha) in start.alpha[first..first + entries.len()].iter().enumerate() {
@@ -394,6 +397,19 @@ impl<T: Logistic> LaneBlock<T> {
     }
 }
 
+/// What a sigmoid or a tanh needs for lines of its own in every lane.
+#[inline(always)]
+fn smooth<'a, T: Logistic>(relax: &Relax, constants: &'a [T], bounds: &'a [T]) -> Option<Smooth<'a, T>> {
+    let is_tanh = relax.kind == ActivationKind::Tanh as u32;
+    (is_tanh || relax.kind == ActivationKind::Sigmoid as u32).then(|| Smooth {
+        is_tanh,
+        bounds,
+        table: &constants[relax.table as usize..],
+        two_units: T::of(f64::from(relax.two_units)),
+        gamma: T::of(f64::from(relax.gamma_intercept)),
+    })
+}
+
 /// One backward sweep.
 struct Down<'a, T> {
     shared: &'a Shared<'a, T>,
@@ -492,7 +508,8 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
                         alpha_rates: rates[0],
                         beta_rates: rates[1],
                         cap: T::of(f64::from(sweep.caps[node])),
-                        is_relu: relax.kind == 0,
+                        is_relu: relax.kind == ActivationKind::Relu as u32,
+                        smooth: smooth(relax, constants, &state[relax.source as usize..][..2 * relax.n as usize]),
                         wants_gaps,
                     };
                     let n = params.n as usize;
