@@ -204,12 +204,14 @@ fn logistic_upper<T: Logistic>(l: T, u: T, table: &[T], two_units: T) -> (T, T) 
         derivative((half * (low + high)).larger(middle))
     };
     let slope = at_least(slope.larger(T::ZERO).smaller(T::of(0.25)));
-    (slope, logistic_upper_at(l, u, slope, table, two_units).0)
+    (slope, logistic_upper_at::<T, false>(l, u, slope, table, two_units).0)
 }
 
 /// The intercept of a line of slope `0 ≤ slope ≤ ¼` above the logistic function on `[l, u]`, and about where it touches.
+///
+/// The tangent point is searched as a device does, or taken from its closed form: any point will do.
 #[inline(always)]
-fn logistic_upper_at<T: Logistic>(l: T, u: T, slope: T, table: &[T], two_units: T) -> (T, T) {
+fn logistic_upper_at<T: Logistic, const CLOSED: bool>(l: T, u: T, slope: T, table: &[T], two_units: T) -> (T, T) {
     let half = T::of(0.5);
     let sigma = |z: T| z.logistic(table);
     let derivative = |z: T| {
@@ -224,7 +226,12 @@ fn logistic_upper_at<T: Logistic>(l: T, u: T, slope: T, table: &[T], two_units: 
     if u > T::ZERO && derivative(u) < slope + uncertainty {
         // Where the tangent has this slope: `σ'` falls from ¼ at zero.
         let (mut low, mut high) = (first, u);
-        for _ in 0..24 {
+        if CLOSED {
+            let root = (1.0 - 4.0 * slope.to_f64()).max(0.0).sqrt();
+            low = T::of(((1.0 + root) / (1.0 - root)).ln());
+            high = low;
+        }
+        for _ in 0..if CLOSED { 0 } else { 24 } {
             let z = half * (low + high);
             if derivative(z) > slope {
                 low = z;
@@ -282,10 +289,10 @@ pub fn smooth_line<T: Logistic>(
     let (l, u, slope) = if is_tanh { (l + l, u + u, slope / four) } else { (l, u, slope) };
     let slope = at_least(slope.larger(T::ZERO).smaller(T::of(0.25)));
     let (at, touch) = if is_upper {
-        logistic_upper_at(l, u, slope, table, two_units)
+        logistic_upper_at::<T, true>(l, u, slope, table, two_units)
     } else {
         // `σ(−z) = 1 − σ(z)`.
-        let (at, touch) = logistic_upper_at(-u, -l, slope, table, two_units);
+        let (at, touch) = logistic_upper_at::<T, true>(-u, -l, slope, table, two_units);
         (T::ONE - at - two_units * T::of(2.0) * (T::ONE + at.magnitude()), -touch)
     };
     if !is_tanh {

@@ -77,7 +77,7 @@ impl<'a> ReluPlan<'a> {
             match self.decide(&engine, base, open, turns, (clock, observer, outcome))? {
                 Turned::Ended(End::Verified, bound) => least = least.min(bound),
                 Turned::Ended(end, bound) => {
-                    outcome.lower_bound = Some(least.min(bound)).filter(|bound| bound.is_finite());
+                    outcome.meet(least.min(bound));
                     return Ok(end);
                 }
                 Turned::Left(open, base, split) => {
@@ -91,7 +91,7 @@ impl<'a> ReluPlan<'a> {
                 }
             }
         }
-        outcome.lower_bound = Some(least).filter(|bound| bound.is_finite());
+        outcome.meet(least);
         Ok(End::Verified)
     }
 

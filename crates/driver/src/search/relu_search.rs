@@ -30,6 +30,8 @@ pub struct ReluSearch<'a> {
     subdomains: u64,
     rebounded: u64,
     least_decided: f64,
+    /// The smallest bound among leaves that could not be decided.
+    least_stuck: f64,
     root_split: Option<Split>,
 }
 
@@ -151,6 +153,7 @@ impl<'a> ReluSearch<'a> {
             subdomains: 0,
             rebounded: 0,
             least_decided: f64::INFINITY,
+            least_stuck: f64::INFINITY,
             root_split: None,
         };
         let roots: Vec<Child> = disjuncts
@@ -178,7 +181,7 @@ impl<'a> ReluSearch<'a> {
 
     /// The smallest lower bound over all pieces, if any was bounded.
     pub fn lower_bound(&self) -> Option<f64> {
-        let least = self.frontier.worst().unwrap_or(f64::INFINITY).min(self.least_decided);
+        let least = self.frontier.worst().unwrap_or(f64::INFINITY).min(self.least_decided).min(self.least_stuck);
         least.is_finite().then_some(least)
     }
 
@@ -460,10 +463,11 @@ impl<'a> ReluSearch<'a> {
         for Subdomain { piece, score, depth, .. } in leaves {
             let found: Vec<Ended<f64>> = ended.by_ref().take(piece.duals.len()).collect();
             let best = found.iter().map(|end| end.bound).fold(score, f64::max);
-            self.least_decided = self.least_decided.min(best);
             if best > 0.0 {
                 self.decided += 0.5_f64.powi(depth as i32);
+                self.least_decided = self.least_decided.min(best);
             } else {
+                self.least_stuck = self.least_stuck.min(best);
                 self.stuck.push(piece.disjunct);
                 points.extend(found.into_iter().map(|end| (end.minimiser, piece.disjunct)));
             }

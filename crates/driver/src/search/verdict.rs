@@ -88,6 +88,13 @@ impl Stage {
 }
 
 impl Outcome {
+    /// Takes in the smallest bound of some pieces; one that is infinite says nothing.
+    pub fn meet(&mut self, bound: f64) {
+        if bound.is_finite() {
+            self.lower_bound = Some(self.lower_bound.map_or(bound, |least| least.min(bound)));
+        }
+    }
+
     /// Notes that a stage has begun.
     pub fn begin(&mut self, stage: Stage) {
         if self.plan.last() != Some(&stage) {

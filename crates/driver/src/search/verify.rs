@@ -128,7 +128,7 @@ impl Verify<'_> {
         if n_open == 0 && !objective.disjuncts.is_empty() {
             let least = objective.score(&bounds.lower);
             outcome.subdomains += 1;
-            outcome.lower_bound = Some(outcome.lower_bound.map_or(least, |bound| bound.min(least)));
+            outcome.meet(least);
             return Ok(End::Verified);
         }
         if n_open > 0 {
@@ -141,6 +141,7 @@ impl Verify<'_> {
                 return Ok(End::Falsified(Box::new(found)));
             }
         }
+        let before = outcome.lower_bound;
         if splits_relus(objective, options.split) {
             let open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).collect::<Vec<_>>();
             outcome.begin(Stage::ReluSplits);
@@ -151,6 +152,8 @@ impl Verify<'_> {
                 end => return end,
             }
         }
+        // Whatever was open is looked at again.
+        outcome.lower_bound = before;
         outcome.begin(Stage::InputSplits);
         let mut search = BranchAndBound::new(objective, &engine, &falsifier);
         let end = search.run(clock, observer)?;
