@@ -53,16 +53,6 @@ impl Base {
         &self.splits
     }
 
-    /// `ReLU`s that are undecided, all activations together.
-    pub fn n_undecided(&self) -> usize {
-        self.narrow.entries.iter().map(Vec::len).sum()
-    }
-
-    /// Bytes of memory, about.
-    pub fn memory_bytes(&self) -> usize {
-        4 * (self.narrow.state.len() + self.narrow.marks.len()) + self.splits.len() * size_of::<Split>()
-    }
-
     /// The box.
     pub fn ends(&self, n_inputs: usize) -> (&[f32], &[f32]) {
         let (lower, rest) = self.narrow.state.split_at(n_inputs);
@@ -184,7 +174,12 @@ impl BoundEngine {
             (!scope.is_empty).then_some(scope)
         });
         let Some(scope) = scope else {
-            let nothing = Ended { bound: f64::INFINITY, is_empty: true, ..Ended::unknown() };
+            // A piece may hold no point; a whole box cannot: then nothing is known.
+            let nothing = if base.splits.is_empty() {
+                Ended::unknown()
+            } else {
+                Ended { bound: f64::INFINITY, is_empty: true, ..Ended::unknown() }
+            };
             return Ok(vec![nothing; lanes.len()]);
         };
         // `α` belongs to the entries of the narrow scope; the precise one may have fewer.
@@ -245,9 +240,11 @@ fn optimise<T: Logistic>(
     for found in found {
         let (ended, n_unstable) = found?;
         let (below, above) = ended.split_at(n_outputs);
-        bounds.lower.extend(below.iter().map(|end| end.bound.to_f64()));
+        // A bound that is not finite says nothing.
+        let sound = |end: &Ended<T>| if end.bound.is_finite() { end.bound.to_f64() } else { f64::NEG_INFINITY };
+        bounds.lower.extend(below.iter().map(sound));
         bounds.lower_slack.extend(below.iter().map(|end| end.slack.to_f64()));
-        bounds.upper.extend(above.iter().map(|end| -end.bound.to_f64()));
+        bounds.upper.extend(above.iter().map(|end| -sound(end)));
         bounds.upper_slack.extend(above.iter().map(|end| end.slack.to_f64()));
         bounds.n_unstable += n_unstable;
     }

@@ -78,6 +78,13 @@ const LEAST_GAIN: f64 = 1e-6;
 /// Steps where nothing is left to split.
 const LEAF_STEPS: usize = 1000;
 
+impl Piece {
+    /// The splits with their multipliers, for every row.
+    fn multipliers(&self) -> impl Iterator<Item = Vec<(Split, f32)>> + '_ {
+        self.duals.iter().map(|dual| self.splits.iter().copied().zip(dual.beta.iter().copied()).collect())
+    }
+}
+
 impl Footprint for Piece {
     fn bytes(&self) -> usize {
         let duals: usize = self.duals.iter().map(|dual| dual.alpha.len() + 4 * dual.beta.len() + 32).sum();
@@ -160,10 +167,13 @@ impl<'a> ReluSearch<'a> {
             .iter()
             .map(|&disjunct| {
                 let n_rows = search.objective.disjuncts[disjunct].1.len();
+                // The base's own splits have multipliers too.
+                let splits = search.base.splits().to_vec();
+                let beta: Box<[f32]> = vec![0.0; splits.len()].into();
                 let piece = Piece {
                     disjunct,
-                    splits: Vec::new(),
-                    duals: vec![Dual::default(); n_rows],
+                    splits,
+                    duals: vec![Dual { alpha: Box::new([]), beta }; n_rows],
                     nearest: 0,
                     candidates: Vec::new(),
                 };
@@ -263,14 +273,27 @@ impl<'a> ReluSearch<'a> {
         }
     }
 
+    /// One lane for every row of every piece; `splits` are the rows' multipliers, in the same order.
+    fn lanes<'l>(&self, pieces: impl Iterator<Item = &'l Piece>, splits: &'l [Vec<(Split, f32)>]) -> Vec<Lane<'l>> {
+        let rows = pieces.flat_map(|piece| self.objective.disjuncts[piece.disjunct].1.clone().zip(&piece.duals));
+        let lane = |((row, dual), splits): ((usize, &'l Dual), &'l Vec<(Split, f32)>)| Lane {
+            neuron: row as u32,
+            is_upper: false,
+            splits,
+            alpha: &dual.alpha,
+        };
+        rows.zip(splits).map(lane).collect()
+    }
+
     /// Lanes that one round should have.
     fn round_lanes(&self) -> usize {
         let cost = self.engine.macs().max(1) * 2 * STEPS as u64;
         ((ROUND_MACS / cost) as usize).clamp(32, MOST_LANES)
     }
 
-    /// Replaces pieces by children that decide more `ReLU`s: so many levels at once that about `n_lanes` are filled. Returns the children, and the
-    /// pieces with nothing left to split.
+    /// Replaces pieces by children that decide more `ReLU`s: so many levels at once that about `n_lanes` are filled.
+    ///
+    /// Returns the children, and the pieces with nothing left to split.
     fn split(
         &mut self,
         pieces: Vec<Subdomain<Piece>>,
@@ -354,20 +377,8 @@ impl<'a> ReluSearch<'a> {
 
     /// Bounds pieces and queues those that stay open; returns the minimisers of the worst of them with their disjuncts.
     fn bound(&mut self, pieces: Vec<Child>, steps: usize) -> Result<Vec<Suspect>, Error> {
-        let splits: Vec<Vec<(Split, f32)>> = pieces
-            .iter()
-            .flat_map(|(piece, ..)| {
-                let with = |dual: &Dual| piece.splits.iter().copied().zip(dual.beta.iter().copied()).collect();
-                piece.duals.iter().map(with).collect::<Vec<_>>()
-            })
-            .collect();
-        let mut lanes = Vec::with_capacity(splits.len());
-        for (piece, ..) in &pieces {
-            for (row, dual) in self.objective.disjuncts[piece.disjunct].1.clone().zip(&piece.duals) {
-                let neuron = row as u32;
-                lanes.push(Lane { neuron, is_upper: false, splits: &splits[lanes.len()], alpha: &dual.alpha });
-            }
-        }
+        let splits: Vec<Vec<(Split, f32)>> = pieces.iter().flat_map(|(piece, ..)| piece.multipliers()).collect();
+        let lanes = self.lanes(pieces.iter().map(|(piece, ..)| piece), &splits);
         let alpha_rate = if steps == STEPS { WARM_RATE } else { Ascent::default().alpha_rate };
         let ascent = Ascent { steps, alpha_rate, ..Ascent::default() };
         let keep = Keep { duals: true, gaps: CANDIDATES, minimiser: true };
@@ -442,18 +453,11 @@ impl<'a> ReluSearch<'a> {
     ///
     /// Returns the minimisers of those that are not, with their disjuncts: that is where a violation would be.
     fn finish_leaves(&mut self, leaves: Vec<Subdomain<Piece>>) -> Result<Vec<Suspect>, Error> {
-        let with = |piece: &Piece, dual: &Dual| piece.splits.iter().copied().zip(dual.beta.iter().copied()).collect();
-        let splits: Vec<Vec<(Split, f32)>> = leaves
-            .iter()
-            .flat_map(|Subdomain { piece, .. }| piece.duals.iter().map(|dual| with(piece, dual)).collect::<Vec<_>>())
-            .collect();
-        let mut lanes = Vec::with_capacity(splits.len());
-        for Subdomain { piece, .. } in &leaves {
-            for (row, dual) in self.objective.disjuncts[piece.disjunct].1.clone().zip(&piece.duals) {
-                let neuron = row as u32;
-                lanes.push(Lane { neuron, is_upper: false, splits: &splits[lanes.len()], alpha: &dual.alpha });
-            }
+        if leaves.is_empty() {
+            return Ok(Vec::new());
         }
+        let splits: Vec<Vec<(Split, f32)>> = leaves.iter().flat_map(|leaf| leaf.piece.multipliers()).collect();
+        let lanes = self.lanes(leaves.iter().map(|leaf| &leaf.piece), &splits);
         let ascent = Ascent { steps: LEAF_STEPS, decay: 0.995, ..Ascent::default() };
         let keep = Keep { minimiser: true, ..Keep::default() };
         let mut ended = self.engine.ascend_precisely(&self.base, &lanes, &ascent, keep)?.into_iter();

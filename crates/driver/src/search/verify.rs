@@ -161,10 +161,7 @@ impl Verify<'_> {
         let (subdomains, rebounded) = search.counts();
         outcome.subdomains += subdomains;
         outcome.rebounded += rebounded;
-        outcome.lower_bound = match (outcome.lower_bound, search.lower_bound()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        outcome.meet(search.lower_bound().unwrap_or(f64::INFINITY));
         Ok(end)
     }
 }
