@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::program::Program;
 use crate::record::{Method, Recipe, record};
 use crate::scalar::Scalar;
+use crate::set::InputSet;
 use crate::slack::Arithmetic;
 
 /// Bounds the outputs of one network over any sub-boxes of one region, on one device.
@@ -20,6 +21,8 @@ pub struct BoundEngine {
     /// The region, its bounds rounded outward to f32.
     region: Batch,
     recipe: Recipe,
+    /// What the inputs lie in besides the region.
+    set: Option<Arc<InputSet>>,
     #[cfg(feature = "gpu")]
     gpu: Option<GpuProgram>,
     /// In f32 for the host, recorded when first asked for.
@@ -79,6 +82,32 @@ impl BoundEngine {
     /// # Errors
     /// [`ErrorKind::Region`] if the region does not fit the network; [`ErrorKind::Magnitude`] if even f64 could overflow.
     pub fn new(device: &Device, network: Arc<Network>, region: &BoxRegion, recipe: Recipe) -> Result<Self, Error> {
+        Self::unloaded(network, region, None, recipe)?.on(device)
+    }
+
+    /// As [`Self::new`], for inputs that lie in a set as well as in the region; on the host.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`ErrorKind::Region`] also if the set has another number of inputs.
+    pub fn over_set(
+        network: Arc<Network>,
+        region: &BoxRegion,
+        set: Arc<InputSet>,
+        recipe: Recipe,
+    ) -> Result<Self, Error> {
+        if set.n_inputs() != network.n_inputs() {
+            let problem = format!("the set has {} inputs, the network {}", set.n_inputs(), network.n_inputs());
+            return Err(ErrorKind::Region { subproblem: 0, problem }.into());
+        }
+        Self::unloaded(network, region, Some(set), recipe)?.on(&Device::Host)
+    }
+
+    fn unloaded(
+        network: Arc<Network>,
+        region: &BoxRegion,
+        set: Option<Arc<InputSet>>,
+        recipe: Recipe,
+    ) -> Result<Self, Error> {
         if region.n_inputs() != network.n_inputs() {
             let problem = format!("the region has {} inputs, the network {}", region.n_inputs(), network.n_inputs());
             return Err(ErrorKind::Region { subproblem: 0, problem }.into());
@@ -88,17 +117,17 @@ impl BoundEngine {
             let problem = "its bounds are not finite in f32".into();
             return Err(ErrorKind::Region { subproblem: 0, problem }.into());
         }
-        let engine = Self {
+        Ok(Self {
             network,
             region,
             recipe,
+            set,
             #[cfg(feature = "gpu")]
             gpu: None,
             host: OnceLock::new(),
             precise: OnceLock::new(),
             lost: OnceLock::new(),
-        };
-        engine.on(device)
+        })
     }
 
     #[cfg(feature = "gpu")]
@@ -234,19 +263,27 @@ impl BoundEngine {
         Ok(self.finish(host::bound(program, request(lower, upper, wanted))))
     }
 
+    /// The host's program.
+    fn recorded<T: Scalar>(
+        &self,
+        lower: &[f64],
+        upper: &[f64],
+        arithmetic: Arithmetic,
+    ) -> Result<Program<T>, ErrorKind> {
+        let mut program = record(&self.network, lower, upper, self.recipe, arithmetic).map_err(|error| error.kind)?;
+        program.set.clone_from(&self.set);
+        Ok(program)
+    }
+
     pub(crate) fn narrow(&self) -> Result<&Program<f32>, Error> {
         let (lower, upper) = self.region.to_f64();
-        let recorded = self.host.get_or_init(|| {
-            record(&self.network, &lower, &upper, self.recipe, Arithmetic::HOST_F32).map_err(|error| error.kind)
-        });
+        let recorded = self.host.get_or_init(|| self.recorded(&lower, &upper, Arithmetic::HOST_F32));
         recorded.as_ref().map_err(|kind| kind.clone().into())
     }
 
     pub(crate) fn precise(&self) -> Result<&Program<f64>, Error> {
         let (lower, upper) = self.region.to_f64();
-        let recorded = self.precise.get_or_init(|| {
-            record(&self.network, &lower, &upper, self.recipe, Arithmetic::HOST_F64).map_err(|error| error.kind)
-        });
+        let recorded = self.precise.get_or_init(|| self.recorded(&lower, &upper, Arithmetic::HOST_F64));
         recorded.as_ref().map_err(|kind| kind.clone().into())
     }
 

@@ -10,8 +10,11 @@
 //! A *row* is a lower bound that is being propagated backwards: `sign · z_j ≥ A h + bias − slack` for a neuron `j` of one
 //! subdomain. An upper bound of `z_j` is the row with sign −1. Rows of a subdomain are contiguous.
 
+use std::sync::Arc;
+
 use bytemuck::{Pod, Zeroable};
 
+use crate::set::InputSet;
 use crate::sweep::Sweep;
 
 /// A recorded computation.
@@ -41,6 +44,8 @@ pub struct Program<T> {
     pub activations: Vec<Option<Relax>>,
     /// Per node, what optimising its backward bounds takes; `None` where they are not optimised.
     pub sweeps: Vec<Option<Sweep>>,
+    /// What the inputs lie in besides their box; rows are concretised over both.
+    pub set: Option<Arc<InputSet>>,
 }
 
 impl<T> Program<T> {

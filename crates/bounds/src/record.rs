@@ -156,6 +156,7 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                 nodes: Vec::new(),
                 activations: vec![None; n_nodes],
                 sweeps: vec![None; n_nodes],
+                set: None,
             },
         }
     }

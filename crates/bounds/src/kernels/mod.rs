@@ -13,6 +13,7 @@ mod back_max_pool;
 mod back_merge;
 mod back_sparse;
 mod concretize;
+mod concretize_set;
 mod gather;
 mod interval_add;
 mod interval_conv;
@@ -34,14 +35,16 @@ pub use back_lines::back_lines;
 pub use back_max_pool::back_max_pool;
 pub use back_merge::back_merge;
 pub use back_sparse::back_sparse;
-pub use concretize::concretize;
+pub use concretize_set::conclude;
 pub use interval_add::interval_add;
 pub use interval_conv::interval_conv;
 pub use interval_dense::{Operand, interval_dense};
 pub use interval_max_pool::interval_max_pool;
 pub use interval_sparse::interval_sparse;
 pub use lanes::{LaneLines, LaneSplit, Smooth, Update, back_lanes, narrow, onward_lines};
-pub use onward::{minimiser, note_signs, onward_conv, onward_dense, onward_max_pool, onward_merge, onward_sparse};
+pub use onward::{
+    minimiser, minimiser_in_set, note_signs, onward_conv, onward_dense, onward_max_pool, onward_merge, onward_sparse,
+};
 pub use relax::relax;
 pub use rows::{Block, LANES, Row};
 pub use seed::seed;

@@ -30,6 +30,15 @@ pub fn minimiser<T: Scalar>(state: &[T], n: usize, from: (&[T], &[u32]), values:
     values.live[0].extend(0..n as u32);
 }
 
+/// Takes over the minimisers that a set has found.
+#[inline(always)]
+pub fn minimiser_in_set<T: Scalar>(n: usize, points: &[T], values: &mut Block<T>) {
+    let len = n * values.width;
+    values.slots[0][..len].copy_from_slice(&points[..len]);
+    values.live[0].clear();
+    values.live[0].extend(0..n as u32);
+}
+
 /// `z = W h + b` through a full matrix, for the outputs in `wanted`.
 #[inline(always)]
 pub fn onward_dense<T: Scalar, const LEVEL: u8>(

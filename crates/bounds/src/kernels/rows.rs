@@ -1,3 +1,4 @@
+use crate::kernels::concretize_set::SetRoom;
 use crate::kernels::gather::Gather;
 use crate::scalar::Scalar;
 
@@ -28,6 +29,10 @@ pub struct Block<T> {
     pub slack: Vec<T>,
     /// Room for lists.
     pub scratch: Vec<u32>,
+    /// Where a set of inputs is concretised over: each row's minimiser, `[n_inputs, width]`.
+    pub points: Vec<T>,
+    /// Room for that.
+    pub set_room: SetRoom,
     /// The sums of each convolution, as last found.
     pub gathers: Vec<Gather>,
 }
@@ -42,6 +47,8 @@ impl<T: Scalar> Block<T> {
             bias: Vec::new(),
             slack: Vec::new(),
             scratch: Vec::new(),
+            points: Vec::new(),
+            set_room: SetRoom::default(),
             gathers: Vec::new(),
         }
     }

@@ -264,6 +264,7 @@ impl<T: Logistic> LaneBlock<T> {
         self.block.slots[slot].truncate(n * old);
         kernels::narrow(&mut self.block.slots[slot], &kept, old, new);
         self.block.slots[slot].resize(shared.program.slot_len * new, T::ZERO);
+        kernels::narrow(&mut self.block.points, &kept, old, new);
         self.block.width = new;
     }
 
@@ -363,6 +364,12 @@ impl<T: Logistic> LaneBlock<T> {
             let live = &self.block.live[slot];
             let (lower, upper) = (&shared.scope.state[..n], &shared.scope.state[n..2 * n]);
             let mut point: Box<[f32]> = lower.iter().map(|l| l.to_f64() as f32).collect();
+            if shared.program.set.is_some() {
+                let values = self.block.points.chunks_exact(width);
+                point.iter_mut().zip(values).for_each(|(x, of_lanes)| *x = of_lanes[now].to_f64() as f32);
+                ended.minimiser = point;
+                return ended;
+            }
             for &i in live {
                 let a = self.block.slots[slot][i as usize * width + now];
                 if a < T::ZERO {
@@ -463,7 +470,7 @@ impl<T: Logistic> Vectorised for Down<'_, T> {
                 Walk::Merge(params) => kernels::back_merge::<T, LEVEL>(params, state, block),
             }
         }
-        kernels::concretize::<T, LEVEL>(&backward.concretize, state, block);
+        kernels::conclude::<T, LEVEL>(&backward.concretize, program.set.as_deref(), state, rows.len(), block);
     }
 }
 
@@ -487,7 +494,11 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
         let Program { constants, tables, .. } = program;
         let slot = backward.concretize.slot as usize;
         let state = scope.state.as_slice();
-        kernels::minimiser(state, program.n_inputs, (&block.slots[slot], &block.live[slot]), values);
+        if program.set.is_some() {
+            kernels::minimiser_in_set(program.n_inputs, &block.points, values);
+        } else {
+            kernels::minimiser(state, program.n_inputs, (&block.slots[slot], &block.live[slot]), values);
+        }
         for onward in &sweep.onward {
             match onward {
                 Onward::Dense(params) => {

@@ -529,7 +529,7 @@ impl<T: Logistic> Vectorised for WalkBlock<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
-        let Self { program: Program { constants, tables, .. }, backward, rows, parts, block } = self;
+        let Self { program: Program { constants, tables, set, .. }, backward, rows, parts, block } = self;
         let (state, marks, alive) = parts;
         kernels::seed(&backward.seed, constants, state, rows, block);
         for walk in &backward.walk {
@@ -549,6 +549,6 @@ impl<T: Logistic> Vectorised for WalkBlock<'_, T> {
                 Walk::Merge(params) => kernels::back_merge::<T, LEVEL>(params, state, block),
             }
         }
-        kernels::concretize::<T, LEVEL>(&backward.concretize, state, block);
+        kernels::conclude::<T, LEVEL>(&backward.concretize, set.as_deref(), state, rows.len(), block);
     }
 }

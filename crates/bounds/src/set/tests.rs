@@ -1,0 +1,171 @@
+use super::*;
+
+/// Numbers in `[0, 1)`, the same every time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        (-2.0 * (1.0 - self.next()).ln()).sqrt() * (std::f64::consts::TAU * self.next()).cos()
+    }
+}
+
+fn similarity(x: &[f64], r: &[f64]) -> f64 {
+    let n = x.len() as f64;
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / n;
+    let (mx, mr) = (mean(x), mean(r));
+    let product =
+        |a: &[f64], ma: f64, b: &[f64], mb: f64| a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum::<f64>() / n;
+    let luminance = (2.0 * mx * mr + slices::C1) / (mx * mx + mr * mr + slices::C1);
+    let spread = product(x, mx, x, mx) + product(r, mr, r, mr) + slices::C2;
+    luminance * (2.0 * product(x, mx, r, mr) + slices::C2) / spread
+}
+
+/// A dark image with a few bright values, as digits are.
+fn image(n: usize, numbers: &mut Numbers) -> Vec<f64> {
+    (0..n).map(|_| if numbers.next() < 0.7 { 0.0 } else { (numbers.next() * 255.0).round() / 255.0 }).collect()
+}
+
+fn room_of(a: Vec<f64>) -> Room {
+    let n = a.len();
+    Room { a, lower: vec![0.0; n], upper: vec![1.0; n], ..Room::default() }
+}
+
+/// The point on the way from the reference to `x` that is just similar enough.
+fn pulled(x: &[f64], r: &[f64], threshold: f64) -> Vec<f64> {
+    let at = |t: f64| -> Vec<f64> { r.iter().zip(x).map(|(r, x)| r + t * (x - r)).collect() };
+    let (mut inside, mut outside) = (0.0, 1.0);
+    if similarity(x, r) >= threshold {
+        return x.to_vec();
+    }
+    for _ in 0..60 {
+        let middle = 0.5 * (inside + outside);
+        if similarity(&at(middle), r) >= threshold { inside = middle } else { outside = middle }
+    }
+    at(inside)
+}
+
+#[test]
+fn the_bound_meets_a_member_of_the_set() {
+    // Strong duality: where the set is convex, the bound and the value of a member agree.
+    let mut numbers = Numbers(1);
+    for (case, n) in [16, 36, 64, 100, 192, 784].into_iter().cycle().take(1000).enumerate() {
+        let reference = image(n, &mut numbers);
+        let threshold = [0.9999, 0.999, 0.99, 0.95, 0.9, 0.87][case % 6 ^ (case / 6 % 2)];
+        let set = SsimSet::new(&reference, threshold, [0.0, 1.0]);
+        let shift = [0.0, 0.5, -0.5, 2.0][case % 4] * numbers.normal();
+        let a: Vec<f64> = (0..n).map(|_| numbers.normal() + shift).collect();
+        let mut room = room_of(a.clone());
+        let bound = set.least(&mut room, f64::INFINITY, Effort::PRECISE);
+        let value_at = |x: &[f64]| a.iter().zip(x).map(|(a, x)| a * x).sum::<f64>();
+        // Minimisers over slightly smaller sets are nearly always members; the best of them is the reference.
+        let mut value = value_at(&pulled(&room.point, &reference, threshold));
+        for share in [1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3] {
+            let smaller = SsimSet::new(&reference, threshold + share * (1.0 - threshold), [0.0, 1.0]);
+            smaller.least(&mut room, f64::INFINITY, Effort::PRECISE);
+            value = value.min(value_at(&pulled(&room.point, &reference, threshold)));
+        }
+        assert!(bound <= value, "{case}: the bound {bound} is above the member's {value}");
+        let gap = (value - bound) / value.abs().max(value_at(&reference) - value);
+        assert!(gap < 1e-5, "{case}: n {n}, threshold {threshold}: {bound} and {value}, gap {gap:e}");
+    }
+}
+
+#[test]
+fn no_member_is_below_the_bound() {
+    let mut numbers = Numbers(2);
+    for case in 0..300 {
+        let n = [4, 12, 30][case % 3];
+        let reference = if case % 10 == 0 { vec![0.25; n] } else { image(n, &mut numbers) };
+        let threshold = [0.99, 0.9, 0.7, 0.5, 0.3, 0.05][case / 3 % 6];
+        let set = SsimSet::new(&reference, threshold, [0.0, 1.0]);
+        let (low, high) = set.enclosure().unwrap();
+        let mut found = 0;
+        let draw = |numbers: &mut Numbers| -> Option<Vec<f64>> {
+            // Members: noise around multiples of the reference, shifted; pulled to the boundary half of the time.
+            let (scale, shift, noise) = (2.0 * numbers.next(), 0.3 * numbers.normal(), 0.5 * numbers.next());
+            let mut x: Vec<f64> = Vec::with_capacity(n);
+            x.extend(reference.iter().map(|r| (r * scale + shift + noise * numbers.normal()).clamp(0.0, 1.0)));
+            let x = if numbers.next() < 0.5 { pulled(&x, &reference, threshold) } else { x };
+            (similarity(&x, &reference) >= threshold).then_some(x)
+        };
+        for _ in 0..5 {
+            let a: Vec<f64> = (0..n).map(|_| numbers.normal()).collect();
+            let mut room = room_of(a.clone());
+            let bound = set.least(&mut room, f64::INFINITY, Effort::PRECISE);
+            for _ in 0..200 {
+                let Some(x) = draw(&mut numbers) else { continue };
+                found += 1;
+                let value: f64 = a.iter().zip(&x).map(|(a, x)| a * x).sum();
+                assert!(bound <= value + 1e-12, "{case}: {bound} above {value} at threshold {threshold}");
+                for i in 0..n {
+                    assert!(low[i] <= x[i] && x[i] <= high[i], "{case}: {i} {x:?}");
+                }
+            }
+        }
+        assert!(found > 0, "{case}: no member was drawn");
+    }
+}
+
+#[test]
+fn a_set_around_a_constant_is_a_shift() {
+    // r0 = 0: at mean m the radius squared is n C2 (l/τ − 1).
+    let set = SsimSet::new(&[0.5; 4], 0.9, [0.0, 1.0]);
+    let mut room = room_of(vec![1.0; 4]);
+    let bound = set.least(&mut room, f64::INFINITY, Effort::PRECISE);
+    let [lower, _] = set.means().unwrap();
+    assert!((bound - 4.0 * lower).abs() < 1e-6, "{bound} {lower}");
+}
+
+#[test]
+fn means_that_do_not_occur_leave_nothing() {
+    assert!(SsimSet::new(&[0.2, 0.4], 0.99, [0.8, 1.0]).is_empty());
+    assert!(!SsimSet::new(&[0.2, 0.4], 1.0, [0.0, 1.0]).is_empty());
+}
+
+#[test]
+fn parts_of_the_means_cover_the_set() {
+    let mut numbers = Numbers(3);
+    for threshold in [0.95, 0.9, 0.87] {
+        let reference = image(16, &mut numbers);
+        let whole = SsimSet::new(&reference, threshold, [0.0, 1.0]);
+        let [from, to] = whole.means().unwrap();
+        for _ in 0..50 {
+            let a: Vec<f64> = (0..16).map(|_| numbers.normal()).collect();
+            let middle = from + (to - from) * numbers.next();
+            let least = |set: &SsimSet| set.least(&mut room_of(a.clone()), f64::INFINITY, Effort::PRECISE);
+            let parts = least(&SsimSet::new(&reference, threshold, [from, middle])).min(least(&SsimSet::new(
+                &reference,
+                threshold,
+                [middle, to],
+            )));
+            assert!(parts >= least(&whole) - 1e-3, "{threshold}: {parts} {}", least(&whole));
+        }
+    }
+}
+
+#[test]
+fn a_smaller_box_never_lowers_the_bound() {
+    let mut numbers = Numbers(4);
+    for _ in 0..100 {
+        let reference = image(16, &mut numbers);
+        let set = SsimSet::new(&reference, 0.95, [0.0, 1.0]);
+        let a: Vec<f64> = (0..16).map(|_| numbers.normal()).collect();
+        let mut large = room_of(a.clone());
+        let mut small = room_of(a);
+        for i in 0..16 {
+            small.lower[i] = (reference[i] - 0.1 * numbers.next()).max(0.0);
+            small.upper[i] = (reference[i] + 0.1 * numbers.next()).min(1.0);
+        }
+        let scale = 1e-4;
+        let (large, small) = (
+            set.least(&mut large, f64::INFINITY, Effort::PRECISE),
+            set.least(&mut small, f64::INFINITY, Effort::PRECISE),
+        );
+        assert!(small >= large - scale, "{small} {large}");
+    }
+}
