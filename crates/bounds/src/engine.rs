@@ -102,6 +102,14 @@ impl BoundEngine {
         Self::unloaded(network, region, Some(set), recipe)?.on(&Device::Host)
     }
 
+    /// The same question by another recipe, on the host.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on_host_as(&self, recipe: Recipe) -> Result<Self, Error> {
+        Self::blank(Arc::clone(&self.network), self.region.clone(), self.set.clone(), recipe).on_host()
+    }
+
     fn unloaded(
         network: Arc<Network>,
         region: &BoxRegion,
@@ -117,7 +125,11 @@ impl BoundEngine {
             let problem = "its bounds are not finite in f32".into();
             return Err(ErrorKind::Region { subproblem: 0, problem }.into());
         }
-        Ok(Self {
+        Ok(Self::blank(network, region, set, recipe))
+    }
+
+    fn blank(network: Arc<Network>, region: Batch, set: Option<Arc<InputSet>>, recipe: Recipe) -> Self {
+        Self {
             network,
             region,
             recipe,
@@ -127,7 +139,7 @@ impl BoundEngine {
             host: OnceLock::new(),
             precise: OnceLock::new(),
             lost: OnceLock::new(),
-        })
+        }
     }
 
     #[cfg(feature = "gpu")]

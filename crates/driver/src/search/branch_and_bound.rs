@@ -1,10 +1,9 @@
 use std::cell::OnceCell;
-use std::sync::Arc;
 
-use bounds::{Ascent, Batch, BoundEngine, Bounds, Branched, Device, Optimised, Recipe, Wanted};
+use bounds::{Ascent, Batch, BoundEngine, Bounds, Branched, Optimised, Recipe, Wanted};
 
 use crate::error::Error;
-use crate::search::falsify::Falsifier;
+use crate::search::falsify::Attack;
 use crate::search::frontier::{Frontier, Subdomain};
 use crate::search::limits::Clock;
 use crate::search::objective::Objective;
@@ -19,7 +18,7 @@ use crate::search::verdict::{Counterexample, StopReason};
 pub struct BranchAndBound<'a> {
     objective: &'a Objective,
     engine: &'a BoundEngine,
-    falsifier: &'a Falsifier<'a>,
+    falsifier: &'a dyn Attack,
     frontier: Frontier<Box<[f32]>>,
     /// Pieces too small to be split, still undecided.
     n_stuck: u64,
@@ -87,7 +86,7 @@ const ROUND_SUBDOMAINS: usize = 8192;
 
 impl<'a> BranchAndBound<'a> {
     /// Starts with the whole region open.
-    pub fn new(objective: &'a Objective, engine: &'a BoundEngine, falsifier: &'a Falsifier<'a>) -> Self {
+    pub fn new(objective: &'a Objective, engine: &'a BoundEngine, falsifier: &'a dyn Attack) -> Self {
         let mut frontier = Frontier::new();
         let region = engine.region();
         frontier.push([region.lower.as_slice(), &region.upper].concat().into(), f64::NEG_INFINITY, 0);
@@ -280,7 +279,7 @@ impl<'a> BranchAndBound<'a> {
     fn optimiser(&self) -> Option<&BoundEngine> {
         let make = || {
             let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
-            BoundEngine::new(&Device::Host, Arc::clone(&self.objective.network), &self.objective.region, recipe).ok()
+            self.engine.on_host_as(recipe).ok()
         };
         self.optimiser.get_or_init(make).as_ref()
     }

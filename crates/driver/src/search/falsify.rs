@@ -10,6 +10,27 @@ use crate::search::random::Random;
 use crate::search::relu_search::Suspect;
 use crate::search::verdict::Counterexample;
 
+/// Looks for counterexamples where a search says that they are likeliest.
+pub trait Attack: std::fmt::Debug {
+    /// Attacks from inside boxes of the region, staying in them: from the corner that minimises the linear bound of slopes
+    /// `slopes` (one per input), or from the centre where there are none.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn attack_boxes(
+        &self,
+        boxes: &[(&[f32], &[f64])],
+        steps: usize,
+        clock: &Clock,
+    ) -> Result<Option<Counterexample>, Error>;
+
+    /// Attacks from points of the region, each aimed at a disjunct of the objective.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn attack_points(&self, starts: &[Suspect], steps: usize, clock: &Clock) -> Result<Option<Counterexample>, Error>;
+}
+
 /// Looks for counterexamples by projected gradient descent from many starts at once.
 ///
 /// Gradients come from the backward kernels: over a box of zero width every activation is its own tangent, so that the linear
@@ -151,63 +172,6 @@ impl<'a> Falsifier<'a> {
         self.descend(points, &targets, |_, i| (lower[i], upper[i]), effort.steps, clock)
     }
 
-    /// Attacks from inside boxes of the region, staying in them: from the corner that minimises the linear bound of slopes
-    /// `slopes` (one per input), or from the centre where there are none.
-    ///
-    /// # Errors
-    /// When the device fails.
-    pub fn attack_boxes(
-        &self,
-        boxes: &[(&[f32], &[f64])],
-        steps: usize,
-        clock: &Clock,
-    ) -> Result<Option<Counterexample>, Error> {
-        let (lower, upper) = &self.inner;
-        let n = lower.len();
-        let side = |s: usize, i: usize| {
-            let ends = boxes[s].0;
-            let low = ends[i].clamp(lower[i], upper[i]);
-            (low, ends[n + i].clamp(low, upper[i]))
-        };
-        let n_disjuncts = self.objective.disjuncts.len();
-        let mut points = Vec::with_capacity(boxes.len() * n);
-        for s in 0..boxes.len() {
-            let slopes = boxes[s].1;
-            points.extend((0..n).map(|i| {
-                let (low, high) = side(s, i);
-                match slopes.get(i) {
-                    Some(&slope) if slope > 0.0 => low,
-                    Some(_) => high,
-                    None => between(low, high, 0.5),
-                }
-            }));
-        }
-        let targets: Vec<usize> = (0..boxes.len()).map(|s| s % n_disjuncts).collect();
-        self.descend(points, &targets, side, steps, clock)
-    }
-
-    /// Attacks from points of the region, each aimed at a disjunct of the objective.
-    ///
-    /// # Errors
-    /// When the device fails.
-    pub fn attack_points(
-        &self,
-        starts: &[Suspect],
-        steps: usize,
-        clock: &Clock,
-    ) -> Result<Option<Counterexample>, Error> {
-        let (lower, upper) = &self.inner;
-        let mut points = Vec::with_capacity(starts.len() * lower.len());
-        for (start, _) in starts {
-            points.extend(start.iter().enumerate().map(|(i, x)| x.clamp(lower[i], upper[i])));
-        }
-        let targets: Vec<usize> = starts.iter().map(|(_, disjunct)| *disjunct).collect();
-        if targets.is_empty() {
-            return Ok(None);
-        }
-        self.descend(points, &targets, |_, i| (lower[i], upper[i]), steps, clock)
-    }
-
     /// Descends from all points at once; `side(s, i)` is where coordinate `i` of point `s` may be.
     fn descend(
         &self,
@@ -271,6 +235,51 @@ impl<'a> Falsifier<'a> {
             if low <= high { f64::from(point[i]).clamp(low, high) } else { region.lower[i] }
         };
         (0..point.len()).map(inside).collect()
+    }
+}
+
+impl Attack for Falsifier<'_> {
+    fn attack_boxes(
+        &self,
+        boxes: &[(&[f32], &[f64])],
+        steps: usize,
+        clock: &Clock,
+    ) -> Result<Option<Counterexample>, Error> {
+        let (lower, upper) = &self.inner;
+        let n = lower.len();
+        let side = |s: usize, i: usize| {
+            let ends = boxes[s].0;
+            let low = ends[i].clamp(lower[i], upper[i]);
+            (low, ends[n + i].clamp(low, upper[i]))
+        };
+        let n_disjuncts = self.objective.disjuncts.len();
+        let mut points = Vec::with_capacity(boxes.len() * n);
+        for s in 0..boxes.len() {
+            let slopes = boxes[s].1;
+            points.extend((0..n).map(|i| {
+                let (low, high) = side(s, i);
+                match slopes.get(i) {
+                    Some(&slope) if slope > 0.0 => low,
+                    Some(_) => high,
+                    None => between(low, high, 0.5),
+                }
+            }));
+        }
+        let targets: Vec<usize> = (0..boxes.len()).map(|s| s % n_disjuncts).collect();
+        self.descend(points, &targets, side, steps, clock)
+    }
+
+    fn attack_points(&self, starts: &[Suspect], steps: usize, clock: &Clock) -> Result<Option<Counterexample>, Error> {
+        let (lower, upper) = &self.inner;
+        let mut points = Vec::with_capacity(starts.len() * lower.len());
+        for (start, _) in starts {
+            points.extend(start.iter().enumerate().map(|(i, x)| x.clamp(lower[i], upper[i])));
+        }
+        let targets: Vec<usize> = starts.iter().map(|(_, disjunct)| *disjunct).collect();
+        if targets.is_empty() {
+            return Ok(None);
+        }
+        self.descend(points, &targets, |_, i| (lower[i], upper[i]), steps, clock)
     }
 }
 

@@ -17,7 +17,7 @@ mod verdict;
 mod verify;
 
 pub use branch_and_bound::{BranchAndBound, End};
-pub use falsify::{Falsifier, confirm};
+pub use falsify::{Attack, Falsifier, confirm};
 pub use frontier::{Frontier, Subdomain};
 pub use limits::{Clock, Interrupt, Limits};
 pub use objective::Objective;

@@ -1,10 +1,8 @@
-use std::sync::Arc;
-
-use bounds::{Ascent, Base, BoundEngine, Device, Optimised, Recipe, Split};
+use bounds::{Ascent, Base, BoundEngine, Optimised, Recipe, Split};
 
 use crate::error::Error;
 use crate::search::branch_and_bound::End;
-use crate::search::falsify::Falsifier;
+use crate::search::falsify::Attack;
 use crate::search::limits::Clock;
 use crate::search::objective::Objective;
 use crate::search::observer::Observer;
@@ -20,7 +18,7 @@ use crate::search::verdict::{Outcome, StopReason};
 #[derive(Debug)]
 pub struct ReluPlan<'a> {
     objective: &'a Objective,
-    falsifier: &'a Falsifier<'a>,
+    falsifier: &'a dyn Attack,
 }
 
 /// What turns over one base came to.
@@ -46,24 +44,23 @@ const NEARLY: f64 = 0.9;
 
 impl<'a> ReluPlan<'a> {
     /// For one objective.
-    pub fn new(objective: &'a Objective, falsifier: &'a Falsifier<'a>) -> Self {
+    pub fn new(objective: &'a Objective, falsifier: &'a dyn Attack) -> Self {
         Self { objective, falsifier }
     }
 
-    /// Decides the disjuncts that the root's plain bounds left `open`.
+    /// Decides the disjuncts that the plain bounds of `engine` left `open` over its whole region.
     ///
     /// # Errors
     /// When the bounds fail.
     pub fn run(
         &self,
+        engine: &BoundEngine,
         open: &[usize],
         clock: &Clock,
         observer: &mut dyn Observer,
         outcome: &mut Outcome,
     ) -> Result<End, Error> {
-        let objective = self.objective;
-        let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
-        let engine = BoundEngine::new(&Device::Host, Arc::clone(&objective.network), &objective.region, recipe)?;
+        let engine = engine.on_host_as(Recipe { optimised: Optimised::Everything, ..Recipe::default() })?;
         let region = engine.region();
         let ends = (region.lower.clone(), region.upper.clone());
         let Some(root) = engine.base((&ends.0, &ends.1), None, &[], Ascent::default())? else {

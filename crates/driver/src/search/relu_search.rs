@@ -2,7 +2,7 @@ use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, Split, Target};
 
 use crate::error::Error;
 use crate::search::branch_and_bound::End;
-use crate::search::falsify::Falsifier;
+use crate::search::falsify::Attack;
 use crate::search::frontier::{Footprint, Frontier, Subdomain};
 use crate::search::limits::Clock;
 use crate::search::objective::Objective;
@@ -19,7 +19,7 @@ use crate::search::verdict::StopReason;
 pub struct ReluSearch<'a> {
     objective: &'a Objective,
     engine: &'a BoundEngine,
-    falsifier: &'a Falsifier<'a>,
+    falsifier: &'a dyn Attack,
     base: Base,
     frontier: Frontier<Piece>,
     /// The disjuncts of the trees.
@@ -144,7 +144,7 @@ impl<'a> ReluSearch<'a> {
     pub fn new(
         objective: &'a Objective,
         engine: &'a BoundEngine,
-        falsifier: &'a Falsifier<'a>,
+        falsifier: &'a dyn Attack,
         base: Base,
         disjuncts: &[usize],
     ) -> Result<Self, Error> {

@@ -145,7 +145,7 @@ impl Verify<'_> {
         if splits_relus(objective, options.split) {
             let open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).collect::<Vec<_>>();
             outcome.begin(Stage::ReluSplits);
-            match ReluPlan::new(objective, &falsifier).run(&open, clock, observer, outcome) {
+            match ReluPlan::new(objective, &falsifier).run(&engine, &open, clock, observer, outcome) {
                 // What no single row excludes on any piece, splits of inputs may still decide; they can be bounded in f64.
                 Ok(End::Stopped(StopReason::Precision))
                 | Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {}
