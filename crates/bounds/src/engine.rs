@@ -99,7 +99,7 @@ impl BoundEngine {
             let problem = format!("the set has {} inputs, the network {}", set.n_inputs(), network.n_inputs());
             return Err(ErrorKind::Region { subproblem: 0, problem }.into());
         }
-        Self::unloaded(network, region, Some(set), recipe)?.on(&Device::Host)
+        Self::unloaded(network, region, Some(set), Recipe { over_set: true, ..recipe })?.on_host()
     }
 
     /// The same question by another recipe, on the host.
@@ -107,6 +107,7 @@ impl BoundEngine {
     /// # Errors
     /// As [`Self::new`].
     pub fn on_host_as(&self, recipe: Recipe) -> Result<Self, Error> {
+        let recipe = Recipe { over_set: self.set.is_some(), ..recipe };
         Self::blank(Arc::clone(&self.network), self.region.clone(), self.set.clone(), recipe).on_host()
     }
 

@@ -39,6 +39,8 @@ pub struct Recipe {
     pub keep_interval: bool,
     /// Whether the lower line of an unstable `ReLU` has the upper line's slope instead of the adaptive 0 or 1.
     pub same_slope: bool,
+    /// Whether inputs lie in a set as well as in a box: then intervals are not exact even where they start.
+    pub over_set: bool,
     /// Which backward passes can be optimised (α-CROWN) and take splits of `ReLU`s (β-CROWN).
     pub optimised: Optimised,
 }
@@ -62,6 +64,7 @@ impl Default for Recipe {
             both_ends: false,
             keep_interval: true,
             same_slope: false,
+            over_set: false,
             optimised: Optimised::Nothing,
         }
     }
@@ -235,7 +238,8 @@ impl<'a, T: Scalar> Recorder<'a, T> {
         let node = self.network.node(id);
         let is_exact = match &node.op {
             Op::Input => true,
-            Op::Affine(_) => node.inputs[0].0 == 0,
+            // Over a set besides the box they are not.
+            Op::Affine(_) => node.inputs[0].0 == 0 && !self.recipe.over_set,
             _ => false,
         };
         if self.recipe.method != Method::Crown || is_exact || self.is_refined[id.0] {

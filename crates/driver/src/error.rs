@@ -2,6 +2,9 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The question itself.
+    #[error("{0}")]
+    Question(String),
     /// The network or the property.
     #[error(transparent)]
     Input(#[from] network::Error),

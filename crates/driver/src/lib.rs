@@ -3,6 +3,7 @@
 mod bench;
 mod error;
 pub mod search;
+pub mod ssim;
 
 pub use bench::{BoundsBench, BoundsRate};
 pub use error::Error;

@@ -9,6 +9,7 @@ use crate::magnitude::largest_column_sum;
 use crate::program::{AffineTerms, BackAffine, BackLines, BackMaxPool, BackMerge, Backward, Concretize, Seed, Walk};
 use crate::scalar::Scalar;
 use crate::slack::round_up;
+use crate::sweep::Onward;
 
 impl<T: Scalar> Recorder<'_, T> {
     /// Records the backward pass from `target` to the input.
@@ -145,7 +146,11 @@ impl<T: Scalar> Recorder<'_, T> {
         };
         let backward = Backward { seed, walk, concretize };
         if is_optimised {
-            self.program.sweeps[target.0] = Some(self.sweep(target, &backward, caps));
+            let sweep = self.sweep(target, &backward, caps);
+            // Without activations on the way there is nothing to optimise.
+            if target == self.network.output() || sweep.onward.iter().any(|step| matches!(step, Onward::Lines(_))) {
+                self.program.sweeps[target.0] = Some(sweep);
+            }
         }
         Ok(backward)
     }

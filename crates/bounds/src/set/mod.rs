@@ -21,6 +21,20 @@ impl InputSet {
         }
     }
 
+    /// A box that contains the set and lies in `[0, 1]`; `None` if the set is empty.
+    pub fn enclosure(&self) -> Option<(Vec<f64>, Vec<f64>)> {
+        match self {
+            Self::Ssim(set) => set.enclosure(),
+        }
+    }
+
+    /// The means that occur, where the set is made of slices of one mean each.
+    pub fn means(&self) -> Option<[f64; 2]> {
+        match self {
+            Self::Ssim(set) => set.means(),
+        }
+    }
+
     /// As [`SsimSet::least`].
     #[inline(always)]
     pub fn least(&self, room: &mut Room, enough: f64, effort: Effort) -> f64 {
@@ -49,6 +63,13 @@ pub struct Room {
     /// A point that nearly minimises the last row.
     pub point: Vec<f64>,
     trial: Vec<f64>,
+}
+
+impl Room {
+    /// Room for rows over a box.
+    pub fn within(lower: Vec<f64>, upper: Vec<f64>) -> Self {
+        Self { lower, upper, ..Self::default() }
+    }
 }
 
 /// How accurately a row is bounded.

@@ -32,7 +32,7 @@ fn image(n: usize, numbers: &mut Numbers) -> Vec<f64> {
 
 fn room_of(a: Vec<f64>) -> Room {
     let n = a.len();
-    Room { a, lower: vec![0.0; n], upper: vec![1.0; n], ..Room::default() }
+    Room { a, ..Room::within(vec![0.0; n], vec![1.0; n]) }
 }
 
 /// The point on the way from the reference to `x` that is just similar enough.

@@ -22,6 +22,7 @@ pub use frontier::{Frontier, Subdomain};
 pub use limits::{Clock, Interrupt, Limits};
 pub use objective::Objective;
 pub use observer::{Observer, Progress, Silent};
-pub use relu_search::ReluSearch;
+pub use relu_plan::ReluPlan;
+pub use relu_search::{ReluSearch, Suspect};
 pub use verdict::{Counterexample, Outcome, Stage, StopReason, Verdict};
 pub use verify::{SplitChoice, Verify, VerifyOptions};

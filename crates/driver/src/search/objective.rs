@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use network::{Affine, BoxRegion, Dense, Disjunct, HalfSpace, LinearMap, Network, NodeId, Op, Property, WeightError};
+use network::{
+    Activation, Affine, BoxRegion, Dense, Disjunct, HalfSpace, LinearMap, Network, NodeId, Op, Property, WeightError,
+};
 
 use crate::error::Error;
 
@@ -43,6 +45,12 @@ impl Objective {
         }
         let network = Arc::new(append_rows(network, &rows)?.simplify()?);
         Ok(Self { network, region, disjuncts })
+    }
+
+    /// Whether the network has `ReLU`s to split.
+    pub fn has_relus(&self) -> bool {
+        let is_relu = |op: &Op| matches!(op, Op::Activation(Activation::Relu));
+        self.network.nodes().iter().any(|node| is_relu(&node.op))
     }
 
     /// Whether rows with these lower bounds exclude every disjunct; NaN excludes nothing.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bounds::{Batch, BoundEngine, Device, Recipe, Wanted};
-use network::{Activation, Network, Op, Property};
+use network::{Network, Property};
 
 use crate::error::Error;
 use crate::search::branch_and_bound::{BranchAndBound, End};
@@ -170,8 +170,7 @@ impl Verify<'_> {
 fn splits_relus(objective: &Objective, choice: SplitChoice) -> bool {
     let region = &objective.region;
     let n_varying = region.lower.iter().zip(&region.upper).filter(|(l, u)| l < u).count();
-    let is_relu = |op: &Op| matches!(op, Op::Activation(Activation::Relu));
-    let has_relus = objective.network.nodes().iter().any(|node| is_relu(&node.op));
+    let has_relus = objective.has_relus();
     match choice {
         SplitChoice::Auto => has_relus && n_varying > FEW_INPUTS,
         SplitChoice::Inputs => false,

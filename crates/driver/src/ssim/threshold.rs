@@ -1,0 +1,144 @@
+use crate::error::Error;
+use crate::search::{Clock, Observer, StopReason};
+use crate::ssim::{Ssim, SsimCounterexample, SsimOptions, SsimVerdict};
+
+/// How far a network is robust around a reference.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ThresholdOutcome {
+    /// The smallest threshold that was verified: so is every larger one.
+    pub verified: Option<f64>,
+    /// The largest similarity of a counterexample: every threshold up to it is falsified.
+    pub falsified: Option<f64>,
+    /// That counterexample.
+    pub counterexample: Option<SsimCounterexample>,
+    /// The class of the reference, if it is not the wanted one: then no threshold holds.
+    pub misclassified: Option<usize>,
+    /// What was asked, in order.
+    pub steps: Vec<ThresholdStep>,
+    /// Why the search ended before its tolerance, if it did.
+    pub stopped: Option<StopReason>,
+}
+
+/// One question on the way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThresholdStep {
+    /// Its threshold.
+    pub threshold: f64,
+    /// `verified`, `falsified`, `tie` or `unknown`.
+    pub verdict: &'static str,
+    /// Subdomains that it took.
+    pub subdomains: u64,
+    /// Seconds that it took.
+    pub time_s: f64,
+}
+
+/// Subdomains that one question may take where no limit is given.
+const STEP_SUBDOMAINS: u64 = 20_000;
+/// The threshold nearest to one that is tried.
+const NEAREST: f64 = 1e-6;
+/// The first threshold that is attacked.
+const FIRST_ATTACK: f64 = 0.5;
+
+impl Ssim<'_> {
+    /// Finds the smallest threshold that is verified and the largest that is falsified, by bisection of `log(1 − τ)` until both are
+    /// known to within the factor `1 + tolerance` of `1 − τ`.
+    ///
+    /// A counterexample falsifies every threshold up to its own similarity, a proof holds for every larger one, and what a
+    /// question leaves unknown bounds what further ones try: so no question is asked twice.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn find_threshold(
+        &self,
+        options: &SsimOptions,
+        tolerance: f64,
+        observer: &mut dyn Observer,
+    ) -> Result<ThresholdOutcome, Error> {
+        let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
+        let mut outcome = ThresholdOutcome::default();
+        // In terms of `1 − τ`: verified up to, falsified from.
+        let (mut safe, mut broken) = (NEAREST, 1.0 - FIRST_ATTACK);
+        // Attack first: what is broken needs no proof.
+        let step = self.ask(1.0 - broken, &clock, options, &mut outcome, observer)?;
+        let Some(step) = step else { return Ok(outcome) };
+        if step == Answer::Holds {
+            safe = broken;
+            broken = 1.0;
+        } else if let Some(similarity) = outcome.falsified {
+            broken = 1.0 - similarity;
+        }
+        // The largest counterexample, by attacks nearer and nearer; then the smallest proof between.
+        let mut open = broken;
+        while open > safe * (1.0 + tolerance) {
+            let middle = (safe * open).sqrt();
+            match self.ask(1.0 - middle, &clock, options, &mut outcome, observer)? {
+                Some(Answer::Holds) => safe = middle,
+                Some(Answer::Fails) => open = middle.min(1.0 - outcome.falsified.unwrap_or(0.0)),
+                Some(Answer::Open) => open = middle,
+                None => return Ok(outcome),
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Asks one question; `None` when the limits say stop.
+    fn ask(
+        &self,
+        threshold: f64,
+        clock: &Clock,
+        options: &SsimOptions,
+        outcome: &mut ThresholdOutcome,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Answer>, Error> {
+        if outcome.misclassified.is_some() {
+            return Ok(None);
+        }
+        if let Some(reason) = clock.stop(0, 0) {
+            outcome.stopped = Some(reason);
+            return Ok(None);
+        }
+        let before = clock.elapsed();
+        let limits = options.limits.clone();
+        let mut step_limits =
+            crate::search::Limits { subdomains: limits.subdomains.or(Some(STEP_SUBDOMAINS)), ..limits };
+        step_limits.time_s = step_limits.time_s.map(|limit| (limit - before.as_secs_f64()).max(0.0));
+        let found = self.verify(threshold, &SsimOptions { limits: step_limits, ..options.clone() }, observer)?;
+        outcome.steps.push(ThresholdStep {
+            threshold,
+            verdict: found.verdict.name(),
+            subdomains: found.subdomains,
+            time_s: (clock.elapsed() - before).as_secs_f64(),
+        });
+        Ok(match found.verdict {
+            SsimVerdict::Verified => {
+                outcome.verified = Some(outcome.verified.map_or(threshold, |known| known.min(threshold)));
+                Some(Answer::Holds)
+            }
+            SsimVerdict::Falsified(image) => {
+                if outcome.falsified.is_none_or(|known| image.ssim > known) {
+                    outcome.falsified = Some(image.ssim);
+                    outcome.counterexample = Some(image);
+                }
+                Some(Answer::Fails)
+            }
+            SsimVerdict::Tie(_) => Some(Answer::Open),
+            SsimVerdict::Misclassified { predicted } => {
+                outcome.misclassified = Some(predicted);
+                None
+            }
+            SsimVerdict::Unknown(reason @ (StopReason::TimeLimit | StopReason::Interrupted)) => {
+                outcome.stopped = Some(reason);
+                None
+            }
+            SsimVerdict::Unknown(_) => Some(Answer::Open),
+        })
+    }
+}
+
+/// What one question came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Holds,
+    Fails,
+    Open,
+}

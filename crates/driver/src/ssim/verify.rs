@@ -1,0 +1,281 @@
+use std::sync::Arc;
+
+use bounds::{Batch, BoundEngine, Recipe, Wanted};
+use network::{BoxRegion, Disjunct, HalfSpace, Property};
+
+use crate::error::Error;
+use crate::search::random::Random;
+use crate::search::{
+    Attack, BranchAndBound, Clock, Counterexample, End, Objective, Observer, Outcome, ReluPlan, Stage, StopReason,
+    Verdict,
+};
+use crate::ssim::attack::SsimAttack;
+use crate::ssim::reference::Reference;
+use crate::ssim::{Ssim, SsimCounterexample, SsimOptions, SsimOutcome, SsimVerdict, Ties};
+
+/// From here on the set is convex, and its mean need not be split: the concretisation has no gap.
+const CONVEX_FROM: f64 = 0.866_1;
+/// Most halvings of the mean where it is not.
+const MEAN_DEPTH: u32 = 6;
+/// A halving of the mean must raise the bound by this share to be worth it.
+const MEAN_GAIN: f64 = 0.05;
+
+impl Ssim<'_> {
+    /// Attacks, bounds, and splits until the question is decided or a limit is reached.
+    ///
+    /// The clock ends the search and chooses nothing: within its limits, the same seed gives the same answer.
+    ///
+    /// # Errors
+    /// When the threshold is not in `(0, 1]`, the class is none of the network's, the image does not fit the network or the
+    /// similarity, or bounds fail.
+    pub fn verify(
+        &self,
+        threshold: f64,
+        options: &SsimOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<SsimOutcome, Error> {
+        let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
+        self.decide(threshold, options, &clock, observer)
+    }
+
+    /// Checks the question itself.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn check(&self, threshold: f64) -> Result<(), Error> {
+        let (n_inputs, n_outputs) = (self.network.n_inputs(), self.network.n_outputs());
+        let shape = self.reference.shape();
+        let problem = if !(threshold > 0.0 && threshold <= 1.0) {
+            format!("the threshold is {threshold}: expected a number above 0 and at most 1")
+        } else if self.class >= n_outputs {
+            format!("class {} of a network with {n_outputs} outputs: classes count from 0", self.class)
+        } else if n_outputs < 2 {
+            "the network has one output: a classifier has one for every class, at least two".into()
+        } else if self.reference.pixels().len() != n_inputs {
+            let n = self.reference.pixels().len();
+            format!("the image {shape:?} has {n} values, but the network takes {n_inputs}: resize it (`dimension`)")
+        } else {
+            self.similarity.check_shape(shape)?;
+            return Ok(());
+        };
+        Err(Error::Question(problem))
+    }
+
+    /// The class that the reference gets, if it is not the wanted one alone.
+    fn misclassified(&self) -> Result<Option<(usize, f64)>, Error> {
+        let output = self.network.evaluate(self.reference.pixels())?;
+        let others = (0..output.len()).filter(|&other| other != self.class);
+        let best = others.max_by(|&a, &b| output[a].total_cmp(&output[b])).unwrap_or(self.class);
+        let margin = output[self.class] - output[best];
+        // Written so that NaN counts as misclassified.
+        Ok(if margin > 0.0 { None } else { Some((best, margin)) })
+    }
+
+    pub(super) fn decide(
+        &self,
+        threshold: f64,
+        options: &SsimOptions,
+        clock: &Clock,
+        observer: &mut dyn Observer,
+    ) -> Result<SsimOutcome, Error> {
+        self.check(threshold)?;
+        let mut outcome = Outcome {
+            verdict: Verdict::Verified,
+            subdomains: 0,
+            rebounded: 0,
+            lower_bound: None,
+            plan: vec![Stage::Attack],
+            fallback: None,
+        };
+        if let Some((predicted, margin)) = self.misclassified()? {
+            let verdict = if margin == 0.0 && options.ties == Ties::AreTies {
+                SsimVerdict::Tie(self.reference_as_counterexample(predicted)?)
+            } else {
+                SsimVerdict::Misclassified { predicted }
+            };
+            return Ok(finished(verdict, outcome));
+        }
+        let reference = Reference::new(self.reference, self.similarity);
+        let property = self.property()?;
+        let objectives = Objective::of(self.network, &property)?;
+        let Some(objective) = objectives.into_iter().next() else {
+            return Ok(finished(SsimVerdict::Verified, outcome));
+        };
+        let whole = reference.set(threshold, [0.0, 1.0]);
+        let attack =
+            SsimAttack::new((self.network, &property, &objective), &reference, (threshold, whole), options.png_safe)?;
+        let as_found = |found: Counterexample| SsimCounterexample::of(found, &reference, self.class);
+        let mut random = Random::new(options.seed);
+        let end = self.search((threshold, &objective, &attack), &mut random, (clock, observer, &mut outcome));
+        let end = match end {
+            Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {
+                End::Stopped(StopReason::Magnitude)
+            }
+            end => end?,
+        };
+        let verdict = match (end, attack.into_tie()) {
+            (End::Falsified(found), _) => SsimVerdict::Falsified(as_found(*found)),
+            // A tie in floats is no tie in real arithmetic, of which the proof speaks.
+            (End::Verified, _) => SsimVerdict::Verified,
+            (End::Stopped(_), Some(tie)) if options.ties == Ties::AreViolations => {
+                SsimVerdict::Falsified(as_found(tie))
+            }
+            (End::Stopped(_), Some(tie)) => SsimVerdict::Tie(as_found(tie)),
+            (End::Stopped(reason), None) => SsimVerdict::Unknown(reason),
+        };
+        Ok(finished(verdict, outcome))
+    }
+
+    fn reference_as_counterexample(&self, predicted: usize) -> Result<SsimCounterexample, Error> {
+        let image = self.reference.pixels().to_vec();
+        let output = self.network.evaluate(&image)?;
+        Ok(SsimCounterexample { image, ssim: 1.0, output, predicted, margin: 0.0 })
+    }
+
+    /// One disjunct for every other class: its output is at least that of the wanted one.
+    fn property(&self) -> Result<Property, Error> {
+        let (n_inputs, n_outputs) = (self.network.n_inputs(), self.network.n_outputs());
+        let images = BoxRegion::new(vec![0.0; n_inputs], vec![1.0; n_inputs])?;
+        let against = |other: usize| {
+            let mut output = vec![(self.class, [1.0; 2]), (other, [-1.0; 2])];
+            output.sort_by_key(|term| term.0);
+            Disjunct { region: images.clone(), half_spaces: vec![HalfSpace { output, ..HalfSpace::default() }] }
+        };
+        let disjuncts = (0..n_outputs).filter(|&other| other != self.class).map(against).collect();
+        Ok(Property { n_inputs, n_outputs, disjuncts })
+    }
+
+    /// Attack, root bounds, a longer attack, and splits, over one interval of means after another.
+    fn search(
+        &self,
+        (threshold, objective, attack): (f64, &Objective, &SsimAttack),
+        random: &mut Random,
+        (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
+    ) -> Result<End, Error> {
+        if let Some(found) = attack.attack_set(&|_| true, 0, 6, random, clock)? {
+            return Ok(End::Falsified(Box::new(found)));
+        }
+        let reference = Reference::new(self.reference, self.similarity);
+        outcome.begin(Stage::Bounds);
+        let Some(root) = Part::new(&reference, objective, threshold, ([0.0, 1.0], 0))? else {
+            // The reference is always a member: an empty set cannot be.
+            return Ok(End::Stopped(StopReason::Precision));
+        };
+        if !root.open.is_empty() {
+            outcome.begin(Stage::Attack);
+            let is_open = |disjunct: usize| root.open.contains(&disjunct);
+            if let Some(found) = attack.attack_set(&is_open, 3, 40, random, clock)? {
+                return Ok(End::Falsified(Box::new(found)));
+            }
+        }
+        let mut left = vec![root];
+        let mut stopped = None;
+        while let Some(part) = left.pop() {
+            if part.open.is_empty() {
+                outcome.subdomains += 1;
+                outcome.meet(part.score);
+                continue;
+            }
+            if threshold < CONVEX_FROM && part.depth < MEAN_DEPTH {
+                let halves = part.halves(&reference, objective, threshold)?;
+                outcome.subdomains += 2;
+                let score = halves.iter().map(|half| half.score).fold(f64::INFINITY, f64::min);
+                if score > part.score + MEAN_GAIN * part.score.abs() {
+                    left.extend(halves);
+                    continue;
+                }
+            }
+            match part.decide(objective, attack, (clock, observer, outcome))? {
+                End::Verified => {}
+                End::Stopped(reason) => {
+                    stopped = Some(reason);
+                    if reason != StopReason::Precision {
+                        break;
+                    }
+                }
+                found @ End::Falsified(_) => return Ok(found),
+            }
+        }
+        Ok(stopped.map_or(End::Verified, End::Stopped))
+    }
+}
+
+/// The members of a set whose means lie in an interval, and their root bounds.
+struct Part {
+    means: [f64; 2],
+    depth: u32,
+    engine: BoundEngine,
+    objective: Objective,
+    /// The disjuncts that the root's bounds leave open.
+    open: Vec<usize>,
+    /// The smallest bound over disjuncts.
+    score: f64,
+}
+
+impl Part {
+    /// Bounds it; `None` if it is empty.
+    fn new(
+        reference: &Reference,
+        objective: &Objective,
+        threshold: f64,
+        (means, depth): ([f64; 2], u32),
+    ) -> Result<Option<Self>, Error> {
+        let set = reference.set(threshold, means);
+        let Some((lower, upper)) = set.enclosure() else { return Ok(None) };
+        let region = BoxRegion::new(lower, upper)?;
+        let objective = Objective { region: region.clone(), ..objective.clone() };
+        let engine = BoundEngine::over_set(Arc::clone(&objective.network), &region, set, Recipe::default())?;
+        let ends = engine.region().clone();
+        let bounds = engine.bound(&Batch { lower: ends.lower, upper: ends.upper }, Wanted::default())?;
+        let is_open = |disjunct: &usize| {
+            let rows = objective.disjuncts[*disjunct].1.clone();
+            !bounds.lower[rows].iter().any(|&bound| bound > 0.0)
+        };
+        let open = (0..objective.disjuncts.len()).filter(is_open).collect();
+        let score = objective.score(&bounds.lower);
+        Ok(Some(Self { means, depth, engine, objective, open, score }))
+    }
+
+    /// Two parts that cover it.
+    fn halves(&self, reference: &Reference, objective: &Objective, threshold: f64) -> Result<Vec<Self>, Error> {
+        let set = reference.set(threshold, self.means);
+        let [from, to] = set.means().unwrap_or(self.means);
+        let middle = 0.5 * (from + to);
+        let half = |means| Self::new(reference, objective, threshold, (means, self.depth + 1));
+        // Outer ends stay those of the part, so that nothing is lost to rounding.
+        let halves = [half([self.means[0], middle])?, half([middle, self.means[1]])?];
+        Ok(halves.into_iter().flatten().collect())
+    }
+
+    /// Splits `ReLU`s, then pixels.
+    fn decide(
+        &self,
+        objective: &Objective,
+        attack: &dyn Attack,
+        (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
+    ) -> Result<End, Error> {
+        let before = outcome.lower_bound;
+        if objective.has_relus() {
+            outcome.begin(Stage::ReluSplits);
+            match ReluPlan::new(&self.objective, attack).run(&self.engine, &self.open, clock, observer, outcome) {
+                Ok(End::Stopped(StopReason::Precision))
+                | Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {}
+                end => return end,
+            }
+        }
+        outcome.lower_bound = before;
+        outcome.begin(Stage::InputSplits);
+        let mut search = BranchAndBound::new(&self.objective, &self.engine, attack);
+        let end = search.run(clock, observer)?;
+        let (subdomains, rebounded) = search.counts();
+        outcome.subdomains += subdomains;
+        outcome.rebounded += rebounded;
+        outcome.meet(search.lower_bound().unwrap_or(f64::INFINITY));
+        Ok(end)
+    }
+}
+
+fn finished(verdict: SsimVerdict, outcome: Outcome) -> SsimOutcome {
+    let Outcome { subdomains, rebounded, lower_bound, plan, .. } = outcome;
+    SsimOutcome { verdict, subdomains, rebounded, lower_bound, plan }
+}
