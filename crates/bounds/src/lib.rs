@@ -26,5 +26,5 @@ pub use error::{Error, ErrorKind};
 pub use flop::flop_per_box;
 pub use program::Program;
 pub use record::{Method, Optimised, Recipe, record};
-pub use set::{Effort, InputSet, Room, SsimSet};
+pub use set::{Effort, InputSet, Room, SsimSet, WindowedSet};
 pub use slack::Arithmetic;

@@ -36,6 +36,8 @@ pub struct Row<'a> {
 pub struct Found {
     /// A lower bound of `Σ min((a_i − s_i) l_i, (a_i − s_i) u_i)`, rounding inside.
     pub over_box: f64,
+    /// A lower bound of `Σ min(s_i l_i, s_i u_i)`, where the box lies in `[−1, 1]`.
+    pub moved_over_box: f64,
     /// The moments of `s`.
     pub moments: Moments,
     /// What the rounding of the moments may cost: the bound over the set is lowered by `rounding · (1 + quotient)`, about.
@@ -66,9 +68,9 @@ pub fn step(row: Row, guess: &Guess, point: &mut [f64]) -> Found {
     let point = &mut point[..n];
     let Guess { mean, ball: Ball { quotient, .. }, offset, reach } = *guess;
     let steepness = 1.0 / reach;
-    // over_box, |over_box|, Σ(s − offset), Σ(s − offset)², ⟨s, r0⟩, Σ|s|, Σx, clamped, free, n_free, value.
-    let mut sums = [[0.0; WIDTH]; 11];
-    let mut handle = |i: usize, lane: usize, sums: &mut [Lanes; 11]| {
+    // over_box, |over_box|, Σ(s − offset), Σ(s − offset)², ⟨s, r0⟩, Σ|s|, Σx, clamped, free, n_free, value, min(s l, s u).
+    let mut sums = [[0.0; WIDTH]; 12];
+    let mut handle = |i: usize, lane: usize, sums: &mut [Lanes; 12]| {
         let (a, centred, low, high) = (row.a[i], centred[i], lower[i], upper[i]);
         let centre = mean + quotient * centred;
         let wanted = centre - (a - offset) * reach;
@@ -95,6 +97,8 @@ pub fn step(row: Row, guess: &Guess, point: &mut [f64]) -> Found {
         sums[8][lane] += if is_free { flat * flat } else { 0.0 };
         sums[9][lane] += if is_free { 1.0 } else { 0.0 };
         sums[10][lane] += a * x;
+        let (at_low, at_high) = (s * low, s * high);
+        sums[11][lane] += if at_low < at_high { at_low } else { at_high };
         point[i] = x;
     };
     let whole = n / WIDTH * WIDTH;
@@ -115,6 +119,7 @@ pub fn step(row: Row, guess: &Guess, point: &mut [f64]) -> Found {
     let magnitude = total(5);
     Found {
         over_box: total(0) - 2.0 * gamma * total(1),
+        moved_over_box: total(11) - 2.0 * gamma * magnitude,
         moments: Moments {
             // Not the plain sum: that of the deviations is more accurate near the mean, and any error is in `rounding`.
             sum: deviation + offset * n as f64,
@@ -128,4 +133,25 @@ pub fn step(row: Row, guess: &Guess, point: &mut [f64]) -> Found {
         n_free: total(9),
         value: total(10),
     }
+}
+
+/// The moments of a row by itself, what their rounding may cost, and a lower bound over its box in `[−1, 1]`.
+#[inline(always)]
+pub fn alone(row: &Row, mean: f64) -> (Moments, f64, f64) {
+    let n = row.a.len() as f64;
+    let mut sums = [[0.0; WIDTH]; 5];
+    for (k, (&a, &centred)) in row.a.iter().zip(row.centred).enumerate() {
+        let lane = k % WIDTH;
+        let away = a - mean;
+        sums[0][lane] += away;
+        sums[1][lane] += away * away;
+        sums[2][lane] += a * centred;
+        sums[3][lane] += a.abs();
+        sums[4][lane] += (a * row.lower[k]).min(a * row.upper[k]);
+    }
+    let total = |k: usize| sums[k].iter().sum::<f64>();
+    let gamma = (n + 16.0) * f64::EPSILON;
+    let norm = (total(1) * (1.0 + 6.0 * gamma)).sqrt() * (1.0 + 1e-15);
+    let moments = Moments { sum: total(0) + mean * n, product: total(2), norm };
+    (moments, 4.0 * gamma * (total(3) + n * mean.abs()), total(4) - 2.0 * gamma * total(3))
 }

@@ -1,3 +1,5 @@
+use network::ssim::Similarity;
+
 use super::*;
 
 /// Numbers in `[0, 1)`, the same every time.
@@ -15,14 +17,7 @@ impl Numbers {
 }
 
 fn similarity(x: &[f64], r: &[f64]) -> f64 {
-    let n = x.len() as f64;
-    let mean = |v: &[f64]| v.iter().sum::<f64>() / n;
-    let (mx, mr) = (mean(x), mean(r));
-    let product =
-        |a: &[f64], ma: f64, b: &[f64], mb: f64| a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum::<f64>() / n;
-    let luminance = (2.0 * mx * mr + slices::C1) / (mx * mx + mr * mr + slices::C1);
-    let spread = product(x, mx, x, mx) + product(r, mr, r, mr) + slices::C2;
-    luminance * (2.0 * product(x, mx, r, mr) + slices::C2) / spread
+    Similarity::Global.value([1, 1, x.len()], x, r).unwrap()
 }
 
 /// A dark image with a few bright values, as digits are.
@@ -37,6 +32,10 @@ fn room_of(a: Vec<f64>) -> Room {
 
 /// The point on the way from the reference to `x` that is just similar enough.
 fn pulled(x: &[f64], r: &[f64], threshold: f64) -> Vec<f64> {
+    pulled_by(&similarity, x, r, threshold)
+}
+
+fn pulled_by(similarity: &dyn Fn(&[f64], &[f64]) -> f64, x: &[f64], r: &[f64], threshold: f64) -> Vec<f64> {
     let at = |t: f64| -> Vec<f64> { r.iter().zip(x).map(|(r, x)| r + t * (x - r)).collect() };
     let (mut inside, mut outside) = (0.0, 1.0);
     if similarity(x, r) >= threshold {
@@ -168,4 +167,94 @@ fn a_smaller_box_never_lowers_the_bound() {
         );
         assert!(small >= large - scale, "{small} {large}");
     }
+}
+
+/// Members of a set, drawn around its reference and half of them on its boundary, never fall below the bound of a random row.
+fn check_members(
+    set: &InputSet,
+    similarity: Similarity,
+    shape: [usize; 3],
+    reference: &[f64],
+    threshold: f64,
+    seed: u64,
+) {
+    let mut numbers = Numbers(seed);
+    let n = reference.len();
+    let value = |x: &[f64], r: &[f64]| similarity.value(shape, x, r).unwrap();
+    let (low, high) = set.enclosure().unwrap();
+    for row in 0..4 {
+        let a: Vec<f64> = (0..n).map(|i| if row == 0 { f64::from(i < n / 2) } else { numbers.normal() }).collect();
+        let mut room = room_of(a.clone());
+        // Half of the rows over a smaller box.
+        if row % 2 == 1 {
+            for i in 0..n {
+                room.lower[i] = (reference[i] - 0.3 * numbers.next()).max(0.0);
+                room.upper[i] = (reference[i] + 0.3 * numbers.next()).min(1.0);
+            }
+        }
+        let bound = set.least(&mut room, f64::INFINITY, Effort::default());
+        let at_reference: f64 = a.iter().zip(reference).map(|(a, r)| a * r).sum();
+        assert!(bound <= at_reference, "{bound} is above the reference's {at_reference}");
+        let mut points = vec![room.point.clone()];
+        for _ in 0..60 {
+            let (scale, shift, noise) = (2.0 * numbers.next(), 0.2 * numbers.normal(), 0.4 * numbers.next());
+            let channel = (numbers.next() * shape[0] as f64) as usize;
+            let is_own = |i: usize| numbers_channel(i, shape) == channel || noise < 0.2;
+            let mut x = reference.to_vec();
+            for i in 0..n {
+                if is_own(i) {
+                    x[i] = (x[i] * scale + shift + noise * numbers.normal()).clamp(room.lower[i], room.upper[i]);
+                }
+            }
+            points.push(x);
+        }
+        for x in points {
+            let x = pulled_by(&value, &x, reference, threshold);
+            if value(&x, reference) < threshold {
+                continue;
+            }
+            let at: f64 = a.iter().zip(&x).map(|(a, x)| a * x).sum();
+            assert!(bound <= at + 1e-12, "{similarity:?}, threshold {threshold}: {bound} is above a member's {at}");
+            assert!((0..n).all(|i| low[i] <= x[i] && x[i] <= high[i]));
+        }
+    }
+}
+
+fn numbers_channel(i: usize, [_, height, width]: [usize; 3]) -> usize {
+    i / (height * width)
+}
+
+#[test]
+fn no_member_of_several_channels_is_below_the_bound() {
+    let mut numbers = Numbers(5);
+    for (case, threshold) in [0.99, 0.95, 0.8, 0.6, 0.3].into_iter().cycle().take(20).enumerate() {
+        let shape = [2 + case % 2, 3, 4];
+        let reference = image(shape.iter().product(), &mut numbers);
+        let set = InputSet::Ssim(SsimSet::of_channels(&reference, shape[0], threshold));
+        check_members(&set, Similarity::ChannelMean, shape, &reference, threshold, case as u64);
+    }
+}
+
+#[test]
+fn no_member_of_many_windows_is_below_the_bound() {
+    let mut numbers = Numbers(6);
+    for (case, threshold) in [0.9999, 0.999, 0.98, 0.9, 0.6].into_iter().cycle().take(10).enumerate() {
+        let shape = [1 + case % 2, 12, 14];
+        let reference = image(shape.iter().product(), &mut numbers);
+        let set = InputSet::Windowed(WindowedSet::new(shape, &reference, threshold));
+        check_members(&set, Similarity::Windowed, shape, &reference, threshold, case as u64);
+    }
+}
+
+#[test]
+fn equal_channels_share_what_is_lacking() {
+    // With one channel changed alone it may lack everything; the bound of a row on that channel is that of the smaller threshold.
+    let mut numbers = Numbers(7);
+    let one = image(16, &mut numbers);
+    let both: Vec<f64> = one.iter().chain(&one).copied().collect();
+    let a: Vec<f64> = (0..32).map(|i| if i < 16 { numbers.normal() } else { 0.0 }).collect();
+    let mean = SsimSet::of_channels(&both, 2, 0.97).least(&mut room_of(a.clone()), f64::INFINITY, Effort::PRECISE);
+    let alone =
+        SsimSet::new(&one, 0.94, [0.0, 1.0]).least(&mut room_of(a[..16].to_vec()), f64::INFINITY, Effort::PRECISE);
+    assert!(mean <= alone + 1e-9 && mean > alone - 0.02 * alone.abs().max(1.0), "{mean} {alone}");
 }

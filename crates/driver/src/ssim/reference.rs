@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bounds::{InputSet, SsimSet};
+use bounds::{InputSet, SsimSet, WindowedSet};
 use network::Image;
 use network::ssim::Similarity;
 
@@ -25,11 +25,13 @@ impl<'a> Reference<'a> {
         self.image.pixels()
     }
 
-    /// The set of images whose mean lies in `means`.
+    /// The set of images similar enough, and (for one window over everything) with their mean in `means`.
     pub fn set(&self, threshold: f64, means: [f64; 2]) -> Arc<InputSet> {
+        let shape = self.image.shape();
         Arc::new(match self.similarity {
             Similarity::Global => InputSet::Ssim(SsimSet::new(self.pixels(), threshold, means)),
-            Similarity::ChannelMean | Similarity::Windowed => todo!(),
+            Similarity::ChannelMean => InputSet::Ssim(SsimSet::of_channels(self.pixels(), shape[0], threshold)),
+            Similarity::Windowed => InputSet::Windowed(WindowedSet::new(shape, self.pixels(), threshold)),
         })
     }
 
