@@ -41,6 +41,15 @@ fn every_bench_job_measures() {
 }
 
 #[test]
+fn every_ssim_job_reaches_a_verdict() {
+    for job in jobs("ssim") {
+        let (status, result) = run_json(&["run", text(&job)]);
+        assert_eq!((status, &result["job"]), (0, &"ssim".into()), "{}: {result}", job.display());
+        assert!(result["unknown"].as_u64().is_none_or(|n| n == 0), "{}: {result}", job.display());
+    }
+}
+
+#[test]
 fn every_job_names_its_kind_and_every_kind_has_a_schema() {
     for entry in fs::read_dir(root().join("configs")).unwrap() {
         let kind = entry.unwrap().file_name().into_string().unwrap();
