@@ -41,6 +41,15 @@ fn every_bench_job_measures() {
 }
 
 #[test]
+fn every_ssim_job_reaches_a_verdict() {
+    for job in jobs("ssim") {
+        let (status, result) = run_json(&["run", text(&job)]);
+        assert_eq!((status, &result["job"]), (0, &"ssim".into()), "{}: {result}", job.display());
+        assert!(result["unknown"].as_u64().is_none_or(|n| n == 0), "{}: {result}", job.display());
+    }
+}
+
+#[test]
 fn every_job_names_its_kind_and_every_kind_has_a_schema() {
     for entry in fs::read_dir(root().join("configs")).unwrap() {
         let kind = entry.unwrap().file_name().into_string().unwrap();
@@ -82,7 +91,7 @@ fn mistakes_in_a_job_are_named() {
     for (content, expected) in [
         ("{\"job\": \"verify\",\n \"netwrok\": \"n.onnx\"}", "job.json:2: unknown field `netwrok`"),
         (r#"{"job": "verify", "timeout": 3}"#, "unknown field `timeout`"),
-        (r#"{"job": "dance"}"#, "the key 'job' says 'dance'; expected 'verify', 'bounds' or 'bench'"),
+        (r#"{"job": "dance"}"#, "the key 'job' says 'dance'; expected 'verify', 'bounds', 'bench' or 'ssim'"),
         (r#"{"network": "n.onnx"}"#, "the key 'job' says nothing"),
         (r#"{"job": "verify", "network": "n.onnx"}"#, "either network and property"),
         (r#"{"job": "bounds", "network": "n.onnx"}"#, "either a property or a box"),

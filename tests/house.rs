@@ -116,6 +116,7 @@ fn special_dependencies_stay_where_they_belong() {
             ("anyhow", "cli"),
             ("clap", "cli"),
             ("prost", "network"),
+            ("image", "cli"),
         ] {
             assert!(!used.contains(dependency) || name == owner, "{dependency} belongs to {owner}, not to {name}");
         }

@@ -10,6 +10,7 @@ mod instances;
 mod readme;
 mod reference;
 mod regression;
+mod ssim;
 mod support;
 mod verify;
 #[cfg(unix)]

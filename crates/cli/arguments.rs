@@ -6,6 +6,8 @@ use driver::SplitChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ssim::SsimTask;
+
 /// Sound verification of neural networks, on any GPU or on the host.
 ///
 /// Exit status: 0 verified or done, 1 falsified, 2 error, 3 unknown (a limit was reached, or Ctrl-C).
@@ -58,6 +60,8 @@ pub enum Command {
     Bounds(BoundsTask),
     /// Decide a property of a network, or every row of a list of them
     Verify(VerifyTask),
+    /// Prove that every image as similar as a threshold keeps the class of its reference
+    Ssim(SsimTask),
     /// Measure how fast something is
     #[command(subcommand)]
     Bench(Bench),

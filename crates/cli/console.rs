@@ -31,7 +31,7 @@ pub fn verdict(verdict: &str) -> String {
         return padded;
     }
     let colour = match verdict {
-        "verified" => "1;32",
+        "verified" | "found" => "1;32",
         "falsified" | "error" => "1;31",
         _ => "1;33",
     };

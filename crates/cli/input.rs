@@ -69,8 +69,8 @@ pub fn text(path: &Path) -> Result<String> {
     })
 }
 
-/// Adds what to do.
-fn advise(error: network::Error, what: &str) -> anyhow::Error {
+/// Adds what to do to an error of reading such a thing.
+pub fn advise(error: network::Error, what: &str) -> anyhow::Error {
     match &error.kind {
         ErrorKind::Io(cause) if cause.kind() == io::ErrorKind::NotFound => {
             let place = error.file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default();

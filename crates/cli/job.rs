@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::arguments::{BenchTask, BoundsTask, Settings, VerifyTask};
 use crate::input;
+use crate::ssim::SsimTask;
 
 /// A job file, read: what to do, and the settings that it brings along.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub enum Job {
     Bounds(BoundsTask),
     /// Measure bounds.
     Bench(BenchTask),
+    /// Which images keep their class.
+    Ssim(SsimTask),
 }
 
 /// Settings that any job file may bring along; the command line goes before them.
@@ -88,16 +91,21 @@ impl Job {
                 task.start_at(folder);
                 Ok(Self::Bench(task))
             }
+            Some("ssim") => {
+                let mut task: SsimTask = fields_of(fields, &text, path)?;
+                task.start_at(folder);
+                Ok(Self::Ssim(task))
+            }
             other => {
                 let got = other.map_or("nothing".to_owned(), |kind| format!("'{kind}'"));
-                bail!("{place}: the key 'job' says {got}; expected 'verify', 'bounds' or 'bench'")
+                bail!("{place}: the key 'job' says {got}; expected 'verify', 'bounds', 'bench' or 'ssim'")
             }
         }
     }
 }
 
 /// Reads an object into a type, naming the file, and the line of a key that the message names.
-fn fields_of<T: DeserializeOwned>(fields: Map<String, Value>, text: &str, path: &Path) -> Result<T> {
+pub fn fields_of<T: DeserializeOwned>(fields: Map<String, Value>, text: &str, path: &Path) -> Result<T> {
     serde_json::from_value(Value::Object(fields)).map_err(|error| {
         let message = error.to_string();
         let also = if message.contains("expected one of") {
@@ -118,6 +126,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("verify.json", schema::<VerifyTask>("verify")),
         ("bounds.json", schema::<BoundsTask>("bounds")),
         ("bench.json", schema::<BenchTask>("bench")),
+        ("ssim.json", schema::<SsimTask>("ssim")),
     ]
 }
 

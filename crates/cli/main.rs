@@ -6,6 +6,8 @@ mod bounds;
 mod console;
 mod counterexample;
 mod devices;
+mod draw;
+mod images;
 mod input;
 mod inspect;
 mod instances;
@@ -13,6 +15,7 @@ mod job;
 mod progress;
 mod results;
 mod session;
+mod ssim;
 mod status;
 mod verify;
 
@@ -48,6 +51,7 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Command::Verify(task) => Job::Verify(task),
         Command::Bounds(task) => Job::Bounds(task),
         Command::Bench(Bench::Bounds(task)) => Job::Bench(task),
+        Command::Ssim(task) => Job::Ssim(task.completed(&mut settings)?),
         Command::Run(task) => Job::read(&task.job, &mut settings)?,
     };
     let session = Session::new(settings)?;
@@ -55,6 +59,7 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Job::Verify(task) => verify::run(&task, &session),
         Job::Bounds(task) => bounds::run(&task, &session),
         Job::Bench(task) => bench::run(&task, &session),
+        Job::Ssim(task) => ssim::run(&task, &session),
     }
 }
 

@@ -105,6 +105,14 @@ impl Session {
         Ok(self.device.get_or_init(|| device))
     }
 
+    /// Takes the host for a job that runs there whatever the device, and says so where another was asked for.
+    pub fn use_host(&self) {
+        let wants_another = matches!(self.choice, DeviceChoice::Gpu | DeviceChoice::Named(_));
+        if self.device.set(Device::Host).is_ok() && wants_another && !self.is_quiet {
+            eprintln!("note: this job runs on the host");
+        }
+    }
+
     /// The device that was asked for.
     pub fn choice(&self) -> &DeviceChoice {
         &self.choice

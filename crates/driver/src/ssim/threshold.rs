@@ -115,8 +115,11 @@ impl Ssim<'_> {
                 Some(Answer::Holds)
             }
             SsimVerdict::Falsified(image) => {
-                if outcome.falsified.is_none_or(|known| image.ssim > known) {
-                    outcome.falsified = Some(image.ssim);
+                // Rounded down: up to here, it is a counterexample in real arithmetic.
+                let (shape, pixels) = (self.reference.shape(), self.reference.pixels());
+                let similarity = self.similarity.lower_bound(shape, &image.image, pixels)?;
+                if outcome.falsified.is_none_or(|known| similarity > known) {
+                    outcome.falsified = Some(similarity);
                     outcome.counterexample = Some(image);
                 }
                 Some(Answer::Fails)
