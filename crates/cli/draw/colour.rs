@@ -1,7 +1,7 @@
 /// Red, green and blue.
 pub type Colour = [u8; 3];
 
-/// The colour of a signed value: blue at −1, white at 0, red at 1 (Brewer's RdBu).
+/// The colour of a signed value: blue at −1, white at 0, red at 1 (Brewer's `RdBu`).
 pub fn diverging(value: f64) -> Colour {
     const STOPS: [Colour; 5] = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
     between(&STOPS, f64::midpoint(value, 1.0))
@@ -20,7 +20,8 @@ pub fn gray(value: f64) -> Colour {
 
 /// Interpolates between evenly spaced colours; values outside `[0, 1]` are cut off, NaN counts as 0.
 fn between(stops: &[Colour], value: f64) -> Colour {
-    let place = value.max(0.0).min(1.0) * (stops.len() - 1) as f64;
+    let value = if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
+    let place = value * (stops.len() - 1) as f64;
     let first = (place as usize).min(stops.len() - 2);
     let share = place - first as f64;
     let mix = |i: usize| f64::from(stops[first][i]) * (1.0 - share) + f64::from(stops[first + 1][i]) * share;

@@ -85,16 +85,14 @@ fn answer(task: &SsimTask, query: &Query, networks: &mut Networks, label: &str, 
     };
     let question = Ssim { network: &network, reference: &reference, class: query.class, similarity };
     let mut bar = SearchBar::new(label, session.timeout_s, session.is_quiet);
-    let answer = match query.threshold {
-        Some(threshold) => question.verify(threshold, &options, &mut bar).map(|outcome| {
-            Answer::Verdict(SsimResult::new(&question, threshold, outcome, start.elapsed().as_secs_f64()))
-        }),
-        None => {
-            let tolerance = task.tolerance.unwrap_or(TOLERANCE);
-            question.find_threshold(&options, tolerance, &mut bar).map(|outcome| {
-                Answer::Threshold(ThresholdResult::new(&question, tolerance, outcome, start.elapsed().as_secs_f64()))
-            })
-        }
+    let time_s = || start.elapsed().as_secs_f64();
+    let answer = if let Some(threshold) = query.threshold {
+        let outcome = question.verify(threshold, &options, &mut bar);
+        outcome.map(|outcome| Answer::Verdict(SsimResult::new(&question, threshold, outcome, time_s())))
+    } else {
+        let tolerance = task.tolerance.unwrap_or(TOLERANCE);
+        let outcome = question.find_threshold(&options, tolerance, &mut bar);
+        outcome.map(|outcome| Answer::Threshold(ThresholdResult::new(&question, tolerance, outcome, time_s())))
     };
     bar.finish();
     Ok(Answered { reference, answer: answer? })
