@@ -29,6 +29,7 @@ pub enum Method {
 }
 
 /// What to record.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and all combinations make sense")]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Recipe {
     /// How intermediate bounds are found.

@@ -34,6 +34,10 @@ pub struct ThresholdStep {
 
 /// Subdomains that one question may take where no limit is given.
 const STEP_SUBDOMAINS: u64 = 20_000;
+/// Share of the time left that one question may take.
+const STEP_SHARE: f64 = 0.4;
+/// How much nearer than the last counterexample the next attack asks for one.
+const ATTACK_PACE: f64 = 0.8;
 /// The threshold nearest to one that is tried.
 const NEAREST: f64 = 1e-6;
 /// The first threshold that is attacked.
@@ -58,20 +62,25 @@ impl Ssim<'_> {
         let mut outcome = ThresholdOutcome::default();
         // In terms of `1 − τ`: verified up to, falsified from.
         let (mut safe, mut broken) = (NEAREST, 1.0 - FIRST_ATTACK);
-        // Attack first: what is broken needs no proof.
-        let step = self.ask(1.0 - broken, &clock, options, &mut outcome, observer)?;
-        let Some(step) = step else { return Ok(outcome) };
-        if step == Answer::Holds {
-            safe = broken;
-            broken = 1.0;
-        } else if let Some(similarity) = outcome.falsified {
-            broken = 1.0 - similarity;
+        // Attacks first: what is broken needs no proof.
+        loop {
+            match self.ask(1.0 - broken, (&clock, options), &mut outcome, None)? {
+                Some(Answer::Fails) => {
+                    broken = 1.0 - outcome.falsified.unwrap_or(0.0);
+                    if broken * ATTACK_PACE <= safe {
+                        break;
+                    }
+                    broken *= ATTACK_PACE;
+                }
+                Some(_) => break,
+                None => return Ok(outcome),
+            }
         }
-        // The largest counterexample, by attacks nearer and nearer; then the smallest proof between.
-        let mut open = broken;
+        // Then the smallest proof; questions that stay open count as if they had failed.
+        let mut open = 1.0 - outcome.falsified.unwrap_or(0.0);
         while open > safe * (1.0 + tolerance) {
             let middle = (safe * open).sqrt();
-            match self.ask(1.0 - middle, &clock, options, &mut outcome, observer)? {
+            match self.ask(1.0 - middle, (&clock, options), &mut outcome, Some(observer))? {
                 Some(Answer::Holds) => safe = middle,
                 Some(Answer::Fails) => open = middle.min(1.0 - outcome.falsified.unwrap_or(0.0)),
                 Some(Answer::Open) => open = middle,
@@ -85,10 +94,9 @@ impl Ssim<'_> {
     fn ask(
         &self,
         threshold: f64,
-        clock: &Clock,
-        options: &SsimOptions,
+        (clock, options): (&Clock, &SsimOptions),
         outcome: &mut ThresholdOutcome,
-        observer: &mut dyn Observer,
+        observer: Option<&mut dyn Observer>,
     ) -> Result<Option<Answer>, Error> {
         if outcome.misclassified.is_some() {
             return Ok(None);
@@ -98,11 +106,16 @@ impl Ssim<'_> {
             return Ok(None);
         }
         let before = clock.elapsed();
-        let limits = options.limits.clone();
-        let mut step_limits =
-            crate::search::Limits { subdomains: limits.subdomains.or(Some(STEP_SUBDOMAINS)), ..limits };
-        step_limits.time_s = step_limits.time_s.map(|limit| (limit - before.as_secs_f64()).max(0.0));
-        let found = self.verify(threshold, &SsimOptions { limits: step_limits, ..options.clone() }, observer)?;
+        let is_attack = observer.is_none();
+        let mut limits = options.limits.clone();
+        limits.subdomains = limits.subdomains.or(Some(STEP_SUBDOMAINS));
+        // No question may take more than its share of the time that is left.
+        limits.time_s = limits.time_s.map(|limit| (limit - before.as_secs_f64()).max(0.0) * STEP_SHARE);
+        let step_clock = Clock::start(limits, options.interrupt.clone());
+        let found = self.decide(threshold, options, &step_clock, observer)?;
+        if is_attack && matches!(found.verdict, SsimVerdict::Unknown(_)) {
+            return Ok(Some(Answer::Open));
+        }
         outcome.steps.push(ThresholdStep {
             threshold,
             verdict: found.verdict.name(),
@@ -129,8 +142,8 @@ impl Ssim<'_> {
                 outcome.misclassified = Some(predicted);
                 None
             }
-            SsimVerdict::Unknown(reason @ (StopReason::TimeLimit | StopReason::Interrupted)) => {
-                outcome.stopped = Some(reason);
+            SsimVerdict::Unknown(StopReason::Interrupted) => {
+                outcome.stopped = Some(StopReason::Interrupted);
                 None
             }
             SsimVerdict::Unknown(_) => Some(Answer::Open),

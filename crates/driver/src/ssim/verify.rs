@@ -35,7 +35,7 @@ impl Ssim<'_> {
         observer: &mut dyn Observer,
     ) -> Result<SsimOutcome, Error> {
         let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
-        self.decide(threshold, options, &clock, observer)
+        self.decide(threshold, options, &clock, Some(observer))
     }
 
     /// Checks the question itself.
@@ -71,12 +71,13 @@ impl Ssim<'_> {
         Ok(if margin > 0.0 { None } else { Some((best, margin)) })
     }
 
+    /// Attacks, and where somebody watches also bounds and splits.
     pub(super) fn decide(
         &self,
         threshold: f64,
         options: &SsimOptions,
         clock: &Clock,
-        observer: &mut dyn Observer,
+        observer: Option<&mut dyn Observer>,
     ) -> Result<SsimOutcome, Error> {
         self.check(threshold)?;
         let mut outcome = Outcome {
@@ -106,7 +107,14 @@ impl Ssim<'_> {
             SsimAttack::new((self.network, &property, &objective), &reference, (threshold, whole), options.png_safe)?;
         let as_found = |found: Counterexample| SsimCounterexample::of(found, &reference, self.class);
         let mut random = Random::new(options.seed);
-        let end = self.search((threshold, &objective, &attack), &mut random, (clock, observer, &mut outcome));
+        let end = match observer {
+            Some(observer) => {
+                self.search((threshold, &objective, &attack), &mut random, (clock, observer, &mut outcome))
+            }
+            None => attack.attack_set(&|_| true, 2, 40, &mut random, clock).map(|found| {
+                found.map_or(End::Stopped(StopReason::SubdomainLimit), |found| End::Falsified(Box::new(found)))
+            }),
+        };
         let end = match end {
             Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {
                 End::Stopped(StopReason::Magnitude)
