@@ -1,4 +1,4 @@
-//! Reading ONNX models (operator sets 6 to 21), lowered to the five operations of a [`Network`].
+//! Reading ONNX models (operator sets 6 to 21), and writing them. What is read is lowered to the five operations of a [`Network`].
 //!
 //! The network means what the file computes in *real* arithmetic. Weights of the file are exact; where the importer itself has
 //! to round (averages, divisions, folded normalisations), the affine map's [`WeightError`](crate::WeightError) says by how much.
@@ -10,6 +10,7 @@ mod operator;
 mod proto;
 mod shape;
 mod tensor;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,8 @@ use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::{Error, Network};
+
+pub use write::{to_bytes, write};
 
 /// The largest model, decompressed: what the protobuf format itself allows.
 const MAX_BYTES: u64 = (1 << 31) - 1;

@@ -4,6 +4,7 @@ mod data;
 mod hostile;
 mod meaning;
 mod operators;
+mod write;
 
 use prost::Message;
 
