@@ -12,6 +12,8 @@ mod reference;
 mod regression;
 mod ssim;
 mod support;
+#[cfg(feature = "train")]
+mod train;
 mod verify;
 #[cfg(unix)]
 mod vnncomp;

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ssim::SsimTask;
+#[cfg(feature = "train")]
+use crate::train_job::TrainTask;
 
 /// Sound verification of neural networks, on any GPU or on the host.
 ///
@@ -62,6 +64,9 @@ pub enum Command {
     Verify(VerifyTask),
     /// Prove that every image as similar as a threshold keeps the class of its reference
     Ssim(SsimTask),
+    /// Train a network on labelled samples
+    #[cfg(feature = "train")]
+    Train(TrainTask),
     /// Measure how fast something is
     #[command(subcommand)]
     Bench(Bench),

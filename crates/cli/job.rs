@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use crate::arguments::{BenchTask, BoundsTask, Settings, VerifyTask};
 use crate::input;
 use crate::ssim::SsimTask;
+#[cfg(feature = "train")]
+use crate::train_job::TrainJob;
 
 /// A job file, read: what to do, and the settings that it brings along.
 #[derive(Debug)]
@@ -21,6 +23,9 @@ pub enum Job {
     Bench(BenchTask),
     /// Which images keep their class.
     Ssim(SsimTask),
+    /// Train a network.
+    #[cfg(feature = "train")]
+    Train(Box<TrainJob>),
 }
 
 /// Settings that any job file may bring along; the command line goes before them.
@@ -96,9 +101,15 @@ impl Job {
                 task.start_at(folder);
                 Ok(Self::Ssim(task))
             }
+            #[cfg(feature = "train")]
+            Some("train") => {
+                let mut job: TrainJob = fields_of(fields, &text, path)?;
+                job.start_at(folder);
+                Ok(Self::Train(Box::new(job)))
+            }
             other => {
                 let got = other.map_or("nothing".to_owned(), |kind| format!("'{kind}'"));
-                bail!("{place}: the key 'job' says {got}; expected 'verify', 'bounds', 'bench' or 'ssim'")
+                bail!("{place}: the key 'job' says {got}; expected 'verify', 'bounds', 'bench', 'ssim' or 'train'")
             }
         }
     }
@@ -127,6 +138,8 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("bounds.json", schema::<BoundsTask>("bounds")),
         ("bench.json", schema::<BenchTask>("bench")),
         ("ssim.json", schema::<SsimTask>("ssim")),
+        #[cfg(feature = "train")]
+        ("train.json", schema::<TrainJob>("train")),
     ]
 }
 

@@ -12,11 +12,19 @@ mod input;
 mod inspect;
 mod instances;
 mod job;
+#[cfg(feature = "train")]
+mod peer_params;
 mod progress;
 mod results;
+#[cfg(feature = "train")]
+mod run_folder;
 mod session;
 mod ssim;
 mod status;
+#[cfg(feature = "train")]
+mod train;
+#[cfg(feature = "train")]
+mod train_job;
 mod verify;
 
 use std::path::Path;
@@ -52,6 +60,8 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Command::Bounds(task) => Job::Bounds(task),
         Command::Bench(Bench::Bounds(task)) => Job::Bench(task),
         Command::Ssim(task) => Job::Ssim(task.completed(&mut settings)?),
+        #[cfg(feature = "train")]
+        Command::Train(task) => Job::Train(Box::new(train::read(&task, &mut settings)?)),
         Command::Run(task) => Job::read(&task.job, &mut settings)?,
     };
     let session = Session::new(settings)?;
@@ -60,6 +70,8 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Job::Bounds(task) => bounds::run(&task, &session),
         Job::Bench(task) => bench::run(&task, &session),
         Job::Ssim(task) => ssim::run(&task, &session),
+        #[cfg(feature = "train")]
+        Job::Train(job) => train::run(&job, &session),
     }
 }
 

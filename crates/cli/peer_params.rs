@@ -1,0 +1,96 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use model::{OptimizerSpec, Recipe, Schedule};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::job;
+
+/// A parameter file of *semantic-robustness-verification*; its paths start where the program runs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerParams {
+    /// Where experiments go.
+    pub path: PathBuf,
+    /// Channels, height and width.
+    pub dimension: [usize; 3],
+    /// What is trained.
+    pub model: PeerModel,
+    /// The reference, the search and the repair: read by other jobs.
+    #[serde(flatten)]
+    pub rest: PeerRest,
+}
+
+/// The part about the network.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerModel {
+    /// `MNIST` or `GTSRB`.
+    pub dataset: String,
+    /// Widths of the hidden layers.
+    pub hidden_layer: Vec<usize>,
+    /// Whether to load weights where there are some.
+    #[serde(default)]
+    pub load_model: Option<bool>,
+    /// Where weights are.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// Where the data are.
+    pub data_path: PathBuf,
+    /// Labels in their new order; empty, null or absent: all.
+    #[serde(default)]
+    pub selected_classes: Option<Vec<usize>>,
+    /// Times that every sample is seen.
+    pub epochs: usize,
+    /// Samples of a step.
+    pub batch_size: usize,
+}
+
+/// What training does not read.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct PeerRest {
+    ri: Option<Value>,
+    minlp: Option<Value>,
+    repair: Option<Value>,
+}
+
+impl PeerParams {
+    /// Whether a JSON object is such a file.
+    pub fn is_meant(fields: &Map<String, Value>) -> bool {
+        !fields.contains_key("job") && fields.contains_key("dimension") && fields.contains_key("model")
+    }
+
+    /// Reads such an object; `text` and `path` are the file it comes from.
+    pub fn of_fields(fields: Map<String, Value>, text: &str, path: &Path) -> Result<Self> {
+        job::fields_of(fields, text, path)
+    }
+
+    /// The keys that training has no use for.
+    pub fn ignored_by_training(&self) -> Vec<&'static str> {
+        let PeerRest { ri, minlp, repair } = &self.rest;
+        let keys = [
+            ("ri", ri.is_some()),
+            ("minlp", minlp.is_some()),
+            ("repair", repair.is_some()),
+            ("model.load_model", self.model.load_model.is_some()),
+            ("model.path", self.model.path.is_some()),
+        ];
+        keys.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect()
+    }
+}
+
+impl PeerModel {
+    /// The peer's training: stochastic gradient descent with a learning rate of 0.01 and momentum 0.9.
+    pub fn recipe(&self) -> Recipe {
+        Recipe {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            optimizer: OptimizerSpec::Sgd { lr: 0.01, momentum: 0.9, weight_decay: 0.0 },
+            schedule: Schedule::Constant,
+            early_stop: None,
+            augment: None,
+            robust: None,
+        }
+    }
+}

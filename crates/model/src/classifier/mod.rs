@@ -1,0 +1,154 @@
+//! Networks whose weights can be trained.
+
+mod affine;
+mod build;
+mod convert;
+mod forward;
+mod interval;
+mod record;
+mod state;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use network::{Activation, Conv, MaxPool};
+
+pub use forward::Score;
+pub(crate) use forward::{argmax, batch_of, cross_entropy, floats, right, samples};
+pub(crate) use interval::Interval;
+
+/// A network with trainable weights on burn's CPU backend.
+///
+/// It is made from an [`Architecture`](crate::Architecture) with random weights, or from a [`Network`](network::Network), and becomes a
+/// network again; batch normalisations are folded then.
+#[derive(Debug, Clone)]
+pub struct Classifier {
+    /// The shape of an input.
+    input: Vec<usize>,
+    /// Layer `k` computes value `k + 1`; value 0 is the input, the last one the scores.
+    layers: Vec<Layer>,
+    pub(crate) weights: Weights,
+    /// Running statistics of batch normalisations.
+    statistics: Vec<Statistics>,
+    /// Matrices that are not trained.
+    fixed: Vec<Fixed>,
+}
+
+/// One operation.
+#[derive(Debug, Clone)]
+struct Layer {
+    /// Its name in state dictionaries.
+    name: String,
+    step: Step,
+    /// The values that it reads.
+    inputs: Vec<usize>,
+    /// The shape of its value.
+    shape: Vec<usize>,
+}
+
+/// What a layer computes; numbers are places in the lists of [`Weights`] and [`Classifier`].
+#[derive(Debug, Clone)]
+enum Step {
+    Dense {
+        weight: usize,
+        bias: usize,
+    },
+    /// The convolution holds sizes only.
+    Conv {
+        weight: usize,
+        bias: usize,
+        sizes: Conv,
+    },
+    /// A matrix that is not trained.
+    Fixed(usize),
+    BatchNorm {
+        scale: usize,
+        shift: usize,
+        statistics: usize,
+    },
+    Activation(Activation),
+    MaxPool(MaxPool),
+    /// Windows as those of a max-pool; padding counts as zeros.
+    AveragePool(MaxPool),
+    Add,
+}
+
+/// Everything that is trained.
+#[derive(Module, Debug)]
+pub(crate) struct Weights {
+    /// Biases, and scales and shifts of batch normalisations.
+    vectors: Vec<Param<Tensor<1>>>,
+    /// `[n_in, n_out]`.
+    matrices: Vec<Param<Tensor<2>>>,
+    /// `[out_channels, in_channels / groups, height, width]`.
+    kernels: Vec<Param<Tensor<4>>>,
+}
+
+impl Weights {
+    /// The sum of the squares of all differences.
+    pub(crate) fn squared_distance(&self, other: &Self) -> Tensor<1> {
+        fn of<const D: usize>(a: &[Param<Tensor<D>>], b: &[Param<Tensor<D>>]) -> Vec<Tensor<1>> {
+            let pairs = a.iter().zip(b).map(|(a, b)| a.val() - b.val());
+            pairs.map(|difference| (difference.clone() * difference).sum()).collect()
+        }
+        let parts =
+            [of(&self.vectors, &other.vectors), of(&self.matrices, &other.matrices), of(&self.kernels, &other.kernels)];
+        parts.into_iter().flatten().reduce(|sum, part| sum + part).expect("a classifier has weights")
+    }
+}
+
+/// What a batch normalisation subtracts and divides by outside of training; one value per channel.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Statistics {
+    mean: Vec<f32>,
+    variance: Vec<f32>,
+}
+
+/// An affine map that is not trained.
+#[derive(Debug, Clone)]
+enum Fixed {
+    /// A factor and an offset for every value.
+    Scale { factor: Vec<f32>, offset: Vec<f32> },
+    /// `[n_in, n_out]` and an offset.
+    Matrix { matrix: Vec<f32>, offset: Vec<f32> },
+}
+
+/// Added to variances.
+const BATCH_NORM_EPSILON: f64 = 1e-5;
+/// The share of a batch's statistics in the new running ones.
+const BATCH_NORM_MOMENTUM: f32 = 0.1;
+
+impl Classifier {
+    /// The shape of an input.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.input
+    }
+
+    /// Number of input values.
+    pub fn n_inputs(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    /// Number of classes.
+    pub fn n_classes(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.shape.iter().product())
+    }
+
+    /// Number of trainable values.
+    pub fn n_weights(&self) -> usize {
+        self.weights.num_params()
+    }
+
+    /// The device on which weights are trained.
+    pub(crate) fn device() -> Device {
+        Device::flex().autodiff()
+    }
+
+    /// The size of a value.
+    fn value_len(&self, value: usize) -> usize {
+        self.value_shape(value).iter().product()
+    }
+
+    fn value_shape(&self, value: usize) -> &[usize] {
+        if value == 0 { &self.input } else { &self.layers[value - 1].shape }
+    }
+}

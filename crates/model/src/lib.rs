@@ -1,0 +1,27 @@
+//! Data sets, classifiers, and training them with burn.
+//!
+//! A [`Dataset`] comes from files or is generated. A [`Classifier`] is built from an [`Architecture`] or from a
+//! [`Network`](network::Network), is trained by a [`Trainer`] and becomes a network again, which is what gets verified: nothing here
+//! proves anything.
+
+mod architecture;
+mod classifier;
+mod dataset;
+mod error;
+mod fine_tune;
+mod plot;
+mod random;
+mod recipe;
+mod robust;
+mod state;
+mod trainer;
+
+pub use architecture::{Architecture, ConvSpec, LayerSpec, PoolSpec};
+pub use classifier::{Classifier, Score};
+pub use dataset::{Dataset, Selection, Source, Split};
+pub use error::Error;
+pub use fine_tune::{ClassRegion, Counterexample, FineTune, FineTuneSettings, TuneEnding, TuneRecord};
+pub use recipe::{Augment, EarlyStop, OptimizerSpec, Recipe, Schedule};
+pub use robust::{Attack, BoundMethod, Certified, Robust, Threat};
+pub use state::{PeerName, StateDict, StateTensor};
+pub use trainer::{Course, Ending, EpochRecord, Event, Trainer};

@@ -1,0 +1,121 @@
+use std::ops::ControlFlow;
+
+use model::{ClassRegion, Classifier, Counterexample, Dataset, FineTune, FineTuneSettings, TuneEnding};
+
+use crate::support::{layers, recipe, shapes, train};
+
+/// A trained classifier, its data, and samples that it gets wrong once they are moved.
+fn wronged() -> (Classifier, Dataset, Dataset, Vec<Counterexample>) {
+    let (data, validation) = (shapes(400, 1), shapes(100, 2));
+    let mut classifier = Classifier::new(&layers(r#"[{"dense": 16}, "relu", {"dense": 4}]"#), [1, 10, 10], 1).unwrap();
+    let recipe =
+        recipe(r#"{"epochs": 15, "batch_size": 32, "optimizer": {"adam": {"lr": 0.01}}, "schedule": "cosine"}"#);
+    train(&mut classifier, &recipe, &data, None);
+    let mut found = Vec::new();
+    for i in 0..validation.len() {
+        let input: Vec<f32> = validation
+            .sample(i)
+            .iter()
+            .enumerate()
+            .map(|(k, v)| (v + if k % 3 == 0 { 0.15 } else { -0.1 }).clamp(0.0, 1.0))
+            .collect();
+        let scores = &classifier.scores(&[&input]).unwrap()[0];
+        let class = validation.labels()[i];
+        if scores.iter().any(|score| *score > scores[class]) && found.len() < 5 {
+            found.push(Counterexample { input, class });
+        }
+    }
+    assert!(found.len() == 5, "{}", found.len());
+    (classifier, data, validation, found)
+}
+
+fn right(classifier: &Classifier, examples: &[Counterexample]) -> usize {
+    let margin = |example: &&Counterexample| {
+        let scores = &classifier.scores(&[&example.input]).unwrap()[0];
+        (0..scores.len()).all(|k| k == example.class || scores[example.class] > scores[k])
+    };
+    examples.iter().filter(margin).count()
+}
+
+#[test]
+fn counterexamples_are_repaired_and_accuracy_is_kept() {
+    let (classifier, data, validation, examples) = wronged();
+    let before = classifier.score(&validation).unwrap().accuracy;
+    let peer = FineTuneSettings { epochs: 60, ..FineTuneSettings::default() };
+    let ours = FineTuneSettings { margin: 0.2, proximity: 0.01, floor: before - 0.05, ..peer.clone() };
+    for settings in [peer, ours] {
+        let tune = |mut classifier: Classifier| {
+            let tune = FineTune { settings: &settings, train: &data, validation: &validation, seed: 2 };
+            let outcome = tune.run(&mut classifier, &examples, &[], &mut |_| ControlFlow::Continue(())).unwrap();
+            (outcome, classifier)
+        };
+        let ((ending, record), tuned) = tune(classifier.clone());
+        assert_eq!((ending, record.repaired), (TuneEnding::Repaired, 5), "{settings:?}");
+        assert_eq!(right(&tuned, &examples), 5);
+        assert_eq!(record.accuracy, tuned.score(&validation).unwrap().accuracy);
+        assert!(record.accuracy >= settings.floor);
+        assert_eq!(tuned.state(), tune(classifier.clone()).1.state());
+    }
+}
+
+#[test]
+fn bounds_over_regions_are_raised() {
+    let (classifier, data, validation, _) = wronged();
+    let sample = validation.sample(0).to_vec();
+    let class = validation.labels()[0];
+    let region = |epsilon: f32| ClassRegion {
+        lower: sample.iter().map(|v| (v - epsilon).max(0.0)).collect(),
+        upper: sample.iter().map(|v| (v + epsilon).min(1.0)).collect(),
+        class,
+    };
+    let regions = [region(0.08)];
+    let settings = FineTuneSettings { bound_weight: 2.0, epochs: 60, lr: 0.005, ..FineTuneSettings::default() };
+    let mut tuned = classifier.clone();
+    let tune = FineTune { settings: &settings, train: &data, validation: &validation, seed: 2 };
+    let mut first = None;
+    let mut observer = |record: &model::TuneRecord| {
+        first.get_or_insert(record.bounded);
+        ControlFlow::Continue(())
+    };
+    let (ending, record) = tune.run(&mut tuned, &[], &regions, &mut observer).unwrap();
+    assert!(first.is_some(), "the region was open at the start");
+    assert_eq!((ending, record.bounded), (TuneEnding::Repaired, 1));
+}
+
+#[test]
+fn weights_below_the_floor_are_not_kept() {
+    let (classifier, data, validation, _) = wronged();
+    let before = classifier.score(&validation).unwrap().accuracy;
+    // Every sample of the class is to become another one: accuracy cannot stay.
+    let wrong: Vec<Counterexample> = (0..validation.len())
+        .filter(|&i| validation.labels()[i] == 0)
+        .map(|i| Counterexample { input: validation.sample(i).to_vec(), class: 1 })
+        .collect();
+    let settings = FineTuneSettings { epochs: 8, penalty_increase: 2.0, floor: before, ..FineTuneSettings::default() };
+    let mut tuned = classifier.clone();
+    let tune = FineTune { settings: &settings, train: &data, validation: &validation, seed: 2 };
+    let (ending, record) = tune.run(&mut tuned, &wrong, &[], &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(ending, TuneEnding::Finished);
+    assert!(record.accuracy >= before && tuned.score(&validation).unwrap().accuracy >= before);
+    assert!(record.repaired < wrong.len());
+}
+
+#[test]
+fn what_is_repaired_already_stays_as_it_is() {
+    let (classifier, data, validation, examples) = wronged();
+    let mut tuned = classifier.clone();
+    let settings = FineTuneSettings::default();
+    let tune = FineTune { settings: &settings, train: &data, validation: &validation, seed: 2 };
+    let (ending, record) = tune.run(&mut tuned, &[], &[], &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((ending, record.epoch), (TuneEnding::Repaired, 0));
+    assert_eq!(tuned.state(), classifier.state());
+    let short = [Counterexample { input: vec![0.0; 3], class: 0 }];
+    assert!(tune.run(&mut tuned, &short, &[], &mut |_| ControlFlow::Continue(())).is_err());
+    let none = [Counterexample { class: 9, ..examples[0].clone() }];
+    assert!(tune.run(&mut tuned, &none, &[], &mut |_| ControlFlow::Continue(())).is_err());
+    let diverging = FineTuneSettings { lr: 1e30, ..settings };
+    let tune = FineTune { settings: &diverging, ..tune };
+    let (ending, _) = tune.run(&mut tuned, &examples, &[], &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(ending, TuneEnding::Diverged);
+    assert_eq!(tuned.state(), classifier.state());
+}

@@ -1,0 +1,154 @@
+use std::ops::ControlFlow;
+
+use model::{Attack, Classifier, Ending, Event, Threat, Trainer};
+
+use crate::support::{layers, recipe, shapes, train};
+
+const CONV: &str = r#"[{"conv": {"channels": 6, "kernel": 4, "stride": 2, "padding": 1}}, "relu", {"dense": 16}, "relu", {"dense": 4}]"#;
+const ADAM: &str = r#"{"epochs": 16, "batch_size": 32, "optimizer": {"adam": {"lr": 0.01}}, "schedule": "cosine"}"#;
+
+fn fresh() -> Classifier {
+    Classifier::new(&layers(CONV), [1, 10, 10], 1).unwrap()
+}
+
+#[test]
+fn shapes_are_learnt_by_either_optimizer() {
+    let (data, test) = (shapes(1200, 1), shapes(200, 2));
+    let sgd = r#"{"epochs": 16, "batch_size": 16, "optimizer": {"sgd": {"lr": 0.05, "momentum": 0.9}},
+                  "schedule": {"one_cycle": {"warm_up": 0.2}}, "augment": {"shift": 0, "brightness": 0.1}}"#;
+    for json in [ADAM, sgd] {
+        let mut classifier = fresh();
+        let before = classifier.score(&test).unwrap();
+        let course = train(&mut classifier, &recipe(json), &data, Some(&test));
+        let after = classifier.score(&test).unwrap();
+        assert!(before.accuracy < 0.6 && after.accuracy > 0.85, "{json}: {before:?} {after:?}");
+        assert_eq!(course.ending, Ending::Finished);
+        assert_eq!(course.kept, course.epochs.len());
+        assert!(course.epochs.last().unwrap().loss < 0.5 * course.epochs[0].loss);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_to_the_bit() {
+    let data = shapes(96, 1);
+    let json = r#"{"epochs": 2, "batch_size": 32, "optimizer": {"adam": {"lr": 0.01}}, "augment": {"shift": 1},
+                   "robust": {"adversarial": {"attack": {"threat": {"l_inf": 0.05}, "steps": 2}}}}"#;
+    let states: Vec<_> = (0..2)
+        .map(|_| {
+            let mut classifier = fresh();
+            train(&mut classifier, &recipe(json), &data, None);
+            classifier.state()
+        })
+        .collect();
+    assert_eq!(states[0], states[1]);
+    let recipe = recipe(json);
+    let mut other = fresh();
+    let trainer = Trainer { recipe: &recipe, train: &data, validation: None, seed: 4 };
+    trainer.run(&mut other, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_ne!(states[0], other.state());
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_training_with_the_last_good_weights() {
+    let data = shapes(64, 1);
+    let mut classifier = fresh();
+    let start = classifier.state();
+    let diverging = recipe(r#"{"epochs": 20, "batch_size": 8, "optimizer": {"sgd": {"lr": 1e12, "momentum": 0.9}}}"#);
+    let course = train(&mut classifier, &diverging, &data, None);
+    assert_eq!((course.ending, course.kept), (Ending::Diverged, 0));
+    assert_eq!(classifier.state(), start);
+    // A rate that explodes later leaves the weights of the last whole epoch.
+    let later = recipe(
+        r#"{"epochs": 20, "batch_size": 8, "optimizer": {"sgd": {"lr": 0.01}}, "schedule": {"step": {"every": 2, "factor": 1e14}}}"#,
+    );
+    let course = train(&mut classifier, &later, &data, None);
+    assert_eq!((course.ending, course.kept), (Ending::Diverged, 2));
+    assert!(classifier.score(&data).unwrap().loss.is_finite());
+}
+
+#[test]
+fn training_stops_early_and_keeps_the_best_epoch() {
+    let (data, validation) = (shapes(40, 1), shapes(100, 2));
+    let mut classifier = fresh();
+    let json =
+        r#"{"epochs": 200, "batch_size": 8, "optimizer": {"adam": {"lr": 0.02}}, "early_stop": {"patience": 4}}"#;
+    let course = train(&mut classifier, &recipe(json), &data, Some(&validation));
+    assert_eq!(course.ending, Ending::Stopped);
+    assert_eq!(course.kept + 4, course.epochs.len());
+    let kept = course.epochs[course.kept - 1].validation_loss.unwrap();
+    assert_eq!(classifier.score(&validation).unwrap().loss, kept);
+    assert!(course.epochs.iter().all(|record| record.validation_loss.unwrap() >= kept));
+}
+
+#[test]
+fn an_observer_interrupts_and_hears_of_every_step() {
+    let data = shapes(40, 1);
+    let recipe = recipe(r#"{"epochs": 3, "batch_size": 16, "optimizer": {"adam": {"lr": 0.01}}}"#);
+    let trainer = Trainer { recipe: &recipe, train: &data, validation: None, seed: 0 };
+    let mut steps = Vec::new();
+    let mut observer = |event: Event<'_>| {
+        if let Event::Step { step, n_steps, .. } = event {
+            assert_eq!(n_steps, 9);
+            steps.push(step);
+        }
+        if steps.len() == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let course = trainer.run(&mut fresh(), &mut observer).unwrap();
+    assert_eq!(steps, [1, 2, 3, 4, 5]);
+    // The second epoch was cut short: the weights are those of the first.
+    assert_eq!((course.ending, course.kept, course.epochs.len()), (Ending::Interrupted, 1, 1));
+}
+
+#[test]
+fn robust_training_widens_what_can_be_bounded_and_what_withstands_attacks() {
+    let (data, test) = (shapes(400, 1), shapes(100, 2));
+    let epsilon = 0.06;
+    let attack = Attack { threat: Threat::LInf(epsilon), steps: 8, step: 0.25 };
+    let measure = |robust: &str| {
+        let mut classifier = fresh();
+        let json = format!(
+            r#"{{"epochs": 14, "batch_size": 32, "optimizer": {{"adam": {{"lr": 0.01}}}}, "schedule": "cosine"{robust}}}"#
+        );
+        train(&mut classifier, &recipe(&json), &data, None);
+        let bounded = classifier.bounded_accuracy(&test, epsilon).unwrap();
+        let attacked = classifier.attacked_accuracy(&test, &attack, 1).unwrap();
+        // What is bounded withstands every attack.
+        assert!(bounded <= attacked, "{bounded} {attacked}");
+        (bounded, attacked)
+    };
+    let plain = measure("");
+    let adversarial = measure(r#", "robust": {"adversarial": {"attack": {"threat": {"l_inf": 0.06}, "steps": 4}}}"#);
+    assert!(adversarial.1 > plain.1, "{plain:?} {adversarial:?}");
+    for method in ["ibp", "crown_ibp"] {
+        let certified = measure(&format!(
+            r#", "robust": {{"certified": {{"epsilon": 0.06, "method": "{method}", "warm_up": 2, "ramp": 8, "share": 0.7}}}}"#
+        ));
+        assert!(certified.0 > plain.0 + 0.1, "{method}: {plain:?} {certified:?}");
+    }
+    let small = measure(
+        r#", "robust": {"certified": {"epsilon": 0.06, "warm_up": 2, "ramp": 8, "share": 0.7, "small_box": 0.4}}"#,
+    );
+    assert!(small.0 > plain.0, "{plain:?} {small:?}");
+}
+
+#[test]
+fn recipes_and_data_that_do_not_fit_are_refused() {
+    let data = shapes(8, 1);
+    let run = |json: &str, classifier: &mut Classifier| {
+        let recipe = recipe(json);
+        let trainer = Trainer { recipe: &recipe, train: &data, validation: None, seed: 0 };
+        trainer.run(classifier, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string()
+    };
+    let early = r#"{"epochs": 1, "optimizer": {"adam": {"lr": 0.01}}, "early_stop": {"patience": 1}}"#;
+    assert!(run(early, &mut fresh()).contains("validation"));
+    let zero = r#"{"epochs": 0, "optimizer": {"adam": {"lr": 0.01}}}"#;
+    assert!(run(zero, &mut fresh()).contains("epochs"));
+    let one = r#"{"epochs": 1, "optimizer": {"adam": {"lr": 0.01}}}"#;
+    assert!(run(one, &mut Classifier::new(&layers(CONV), [1, 12, 12], 1).unwrap()).contains("[1, 10, 10]"));
+    assert!(
+        run(one, &mut Classifier::new(&layers(r#"[{"dense": 3}]"#), [1, 10, 10], 1).unwrap()).contains("4 classes")
+    );
+    let patch = r#"{"epochs": 1, "optimizer": {"adam": {"lr": 0.01}},
+                    "robust": {"adversarial": {"attack": {"threat": {"patch": [0, 2]}}}}}"#;
+    assert!(run(patch, &mut fresh()).contains("patch"));
+}
