@@ -74,7 +74,7 @@ fn training_goes_on_from_weights() {
 fn what_cannot_be_trained_is_said_before_training_begins() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
-    let cases: [(&str, Box<dyn FnOnce(&mut Value)>); 9] = [
+    let cases: [(&str, Box<dyn FnOnce(&mut Value)>); 10] = [
         ("--out", Box::new(|job| job["out"] = "file/runs".into())),
         ("train-images-idx3-ubyte", Box::new(|job| job["data"]["source"] = json!({ "mnist": "nowhere" }))),
         ("unknown variant `mnits`", Box::new(|job| job["data"]["source"] = json!({ "mnits": "x" }))),
@@ -83,6 +83,7 @@ fn what_cannot_be_trained_is_said_before_training_begins() {
         ("give 'test' or 'test_share'", Box::new(|job| job["data"]["test_share"] = Value::Null)),
         ("last layer must be dense", Box::new(|job| job["network"] = json!({ "layers": ["relu"] }))),
         ("unknown field `netwrok`", Box::new(|job| job["netwrok"] = 1.into())),
+        ("'epsilons' are positive", Box::new(|job| job["measure"]["epsilons"] = json!([-0.1]))),
         ("none.pt", Box::new(|job| job["weights"] = "none.pt".into())),
     ];
     for (expected, change) in cases {
@@ -143,4 +144,22 @@ fn a_peers_parameters_are_taken_as_they_are() {
         let place = folder.path().join(result["folder"].as_str().unwrap());
         assert!(place.join(format!("model_i1x4x4_l6-6-6_o{outputs}.pt")).is_file());
     }
+}
+
+#[test]
+fn every_job_of_the_folder_trains_or_names_the_data_to_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut n_trained = 0;
+    for entry in fs::read_dir(root().join("configs/train")).unwrap() {
+        let job = entry.unwrap().path();
+        let run = run(&["train", text(&job), "--out", text(folder.path()), "--json", "-"]);
+        if run.status == 2 {
+            assert!(run.stderr.contains("is not here: place"), "{}: {}", job.display(), run.stderr);
+            continue;
+        }
+        let result: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert!(result["test"]["accuracy"].as_f64().unwrap() > 0.8, "{}: {result}", job.display());
+        n_trained += 1;
+    }
+    assert!(n_trained > 0);
 }

@@ -89,7 +89,7 @@ pub fn read(task: &TrainTask, settings: &mut Settings) -> Result<TrainJob> {
 /// Trains a network.
 pub fn run(job: &TrainJob, session: &Session) -> Result<Status> {
     let start = Instant::now();
-    job.training.check()?;
+    job.check()?;
     let samples = read_samples(job, session.seed)?;
     let architecture = job.network.architecture(samples.train.n_classes());
     let mut classifier = Classifier::new(&architecture, samples.train.shape(), session.seed)?;
@@ -150,7 +150,10 @@ fn read_samples(job: &TrainJob, seed: u64) -> Result<Samples> {
         (None, Some(share)) => train.split(share, seed)?,
         (None, None) => bail!("the data come in one part: give 'test' or 'test_share' in 'data'"),
     };
-    let train = data.limit.map_or(train.clone(), |limit| train.truncated(limit));
+    let train = match data.limit {
+        Some(limit) => train.truncated(limit),
+        None => train,
+    };
     if let Some(class) = train.class_sizes().iter().position(|&size| size == 0) {
         bail!("class {class} is empty: there is no training sample of it");
     }

@@ -135,6 +135,15 @@ impl TrainJob {
         Ok(())
     }
 
+    /// Checks every number, before anything is read or trained.
+    pub fn check(&self) -> Result<()> {
+        self.training.check()?;
+        if self.measure.epsilons.iter().any(|&epsilon| epsilon <= 0.0) || self.measure.samples == Some(0) {
+            bail!("measure: 'epsilons' are positive numbers, and 'samples' is at least 1");
+        }
+        Ok(())
+    }
+
     /// The job that a peer's parameters describe.
     pub fn of_peer(params: &PeerParams) -> Result<Self> {
         let model = &params.model;

@@ -111,7 +111,10 @@ impl Source {
             Self::Shapes { n, size, seed } => shapes::generate(*n, *size, *seed, selection)?,
         };
         let read = if selection.classes.is_empty() { read } else { read.with_classes(&selection.classes)? };
-        Ok(selection.limit.map_or_else(|| read.clone(), |limit| read.truncated(limit)))
+        Ok(match selection.limit {
+            Some(limit) => read.truncated(limit),
+            None => read,
+        })
     }
 
     /// The paths, to be made absolute or replaced.
