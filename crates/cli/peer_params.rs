@@ -17,9 +17,15 @@ pub struct PeerParams {
     pub dimension: [usize; 3],
     /// What is trained.
     pub model: PeerModel,
-    /// The reference, the search and the repair: read by other jobs.
-    #[serde(flatten)]
-    pub rest: PeerRest,
+    /// The reference image and its class; read by repair.
+    #[serde(default)]
+    ri: Option<Value>,
+    /// The question; read by repair.
+    #[serde(default)]
+    minlp: Option<Value>,
+    /// How weights are changed; read by repair.
+    #[serde(default)]
+    repair: Option<Value>,
 }
 
 /// The part about the network.
@@ -47,14 +53,6 @@ pub struct PeerModel {
     pub batch_size: usize,
 }
 
-/// What training does not read.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct PeerRest {
-    ri: Option<Value>,
-    minlp: Option<Value>,
-    repair: Option<Value>,
-}
-
 impl PeerParams {
     /// Whether a JSON object is such a file.
     pub fn is_meant(fields: &Map<String, Value>) -> bool {
@@ -68,11 +66,10 @@ impl PeerParams {
 
     /// The keys that training has no use for.
     pub fn ignored_by_training(&self) -> Vec<&'static str> {
-        let PeerRest { ri, minlp, repair } = &self.rest;
         let keys = [
-            ("ri", ri.is_some()),
-            ("minlp", minlp.is_some()),
-            ("repair", repair.is_some()),
+            ("ri", self.ri.is_some()),
+            ("minlp", self.minlp.is_some()),
+            ("repair", self.repair.is_some()),
             ("model.load_model", self.model.load_model.is_some()),
             ("model.path", self.model.path.is_some()),
         ];
