@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -110,7 +110,7 @@ impl TrainJob {
         let sources = [Some(&mut self.data.source), self.data.test.as_mut()];
         let paths = sources.into_iter().flatten().flat_map(Source::paths_mut);
         paths.chain(self.weights.as_mut()).for_each(|path| *path = folder.join(&*path));
-        self.out = folder.join(&self.out);
+        self.out = plain(&folder.join(&self.out));
     }
 
     /// Puts the command line's choices in place.
@@ -178,4 +178,17 @@ impl TrainJob {
 
 fn default_out() -> PathBuf {
     "runs".into()
+}
+
+/// A path without the steps up that follow a step down.
+fn plain(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, component| {
+        let is_down = plain.components().next_back().is_some_and(|last| matches!(last, Component::Normal(_)));
+        if component == Component::ParentDir && is_down {
+            plain.pop();
+        } else {
+            plain.push(component);
+        }
+        plain
+    })
 }
