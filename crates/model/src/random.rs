@@ -1,4 +1,4 @@
-/// A stream of pseudo-random numbers that is the same on every machine (SplitMix64, Steele et al. 2014).
+/// A stream of pseudo-random numbers that is the same on every machine (`SplitMix64`, Steele et al. 2014).
 #[derive(Debug, Clone)]
 pub struct Random {
     state: u64,

@@ -16,7 +16,7 @@ struct Builder {
 impl Classifier {
     /// A classifier of inputs of this shape (channels, height, width) with random weights.
     ///
-    /// Weights and biases are uniform in `±1/√n` for a neuron of `n` inputs, as in PyTorch.
+    /// Weights and biases are uniform in `±1/√n` for a neuron of `n` inputs, as in `PyTorch`.
     ///
     /// # Errors
     /// When sizes do not fit; the message names the layer.

@@ -21,6 +21,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When a weight is not finite.
+    #[expect(clippy::missing_panics_doc, reason = "a classifier has layers")]
     pub fn to_network(&self) -> Result<Network, Error> {
         let mut builder = Network::builder(&self.input)?;
         let mut nodes = vec![NodeId(0)];

@@ -5,8 +5,9 @@ use crate::Error;
 use crate::state::{StateDict, StateTensor};
 
 impl Classifier {
-    /// What was learnt, under PyTorch's names and in its layout: `sequential.0.weight` for the first layer of an
+    /// What was learnt, under `PyTorch`'s names and in its layout: `sequential.0.weight` for the first layer of an
     /// [`Architecture`](crate::Architecture), `layers.0.weight` for that of a network that was read.
+    #[expect(clippy::missing_panics_doc, reason = "layers have different names")]
     pub fn state(&self) -> StateDict {
         let mut tensors = Vec::new();
         let mut push = |name: &str, part: &str, shape: Vec<usize>, values: Vec<f32>| {
@@ -42,10 +43,11 @@ impl Classifier {
         StateDict::new(tensors).expect("layers have different names")
     }
 
-    /// Takes over what was learnt elsewhere; PyTorch's counters of batches are ignored.
+    /// Takes over what was learnt elsewhere; `PyTorch`'s counters of batches are ignored.
     ///
     /// # Errors
     /// When a tensor is missing, left over, of another shape, or not finite; the classifier is unchanged then.
+    #[expect(clippy::missing_panics_doc, reason = "every tensor is looked up first")]
     pub fn load_state(&mut self, state: &StateDict) -> Result<(), Error> {
         let own = self.state();
         for tensor in own.tensors() {

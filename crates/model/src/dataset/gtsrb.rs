@@ -38,15 +38,15 @@ pub(super) fn read_training(root: &Path, is_cut: bool, selection: &Selection) ->
     if annotations.is_empty() {
         return Err(Error::file(root, "expected a folder per class (00000, 00001, …) with PPM images"));
     }
-    decode(annotations, is_cut, selection)
+    decode(&annotations, is_cut, selection)
 }
 
 /// Reads the test part: a folder of images and the file that labels them (`GT-final_test.csv`).
 pub(super) fn read_test(images: &Path, table: &Path, is_cut: bool, selection: &Selection) -> Result<Dataset, Error> {
-    decode(read_annotations(table, images)?, is_cut, selection)
+    decode(&read_annotations(table, images)?, is_cut, selection)
 }
 
-fn decode(annotations: Vec<Annotation>, is_cut: bool, selection: &Selection) -> Result<Dataset, Error> {
+fn decode(annotations: &[Annotation], is_cut: bool, selection: &Selection) -> Result<Dataset, Error> {
     let listed: Listed = annotations.iter().map(|annotation| (annotation.image.clone(), annotation.label)).collect();
     folder::decode(&listed, N_CLASSES, 3, selection, |i, image| match annotations[i].sign {
         Some((corner, size)) if is_cut => picture::crop(&image, corner, size).ok_or_else(|| {

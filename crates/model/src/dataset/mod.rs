@@ -101,6 +101,7 @@ impl Dataset {
     ///
     /// # Errors
     /// When the list is empty, repeats a class, or names one that has no samples here.
+    #[expect(clippy::missing_panics_doc, reason = "only samples of selected classes are kept")]
     pub fn with_classes(&self, classes: &[usize]) -> Result<Self, Error> {
         let sizes = self.class_sizes();
         for (k, &class) in classes.iter().enumerate() {

@@ -14,7 +14,7 @@ const NOISE: f64 = 0.05;
 
 /// Generates discs, squares, triangles and crosses, in turn.
 pub(super) fn generate(n: usize, size: usize, seed: u64, selection: &Selection) -> Result<Dataset, Error> {
-    if n < 4 || size < MIN_SIZE || size > 256 {
+    if n < 4 || !(MIN_SIZE..=256).contains(&size) {
         return Err(Error::invalid("generated shapes need at least 4 images of 8 to 256 pixels a side"));
     }
     if selection.size.is_some_and(|wanted| wanted != [size, size]) {

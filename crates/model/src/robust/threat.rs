@@ -74,7 +74,7 @@ impl Threat {
                 x.iter_mut().for_each(|v| *v += (scale * random.normal()) as f32);
             }
             Self::Patch(..) => {
-                (0..x.len()).filter(|&i| self.covers(target, i)).for_each(|i| x[i] = random.unit() as f32)
+                (0..x.len()).filter(|&i| self.covers(target, i)).for_each(|i| x[i] = random.unit() as f32);
             }
             Self::Ssim(_) => x.iter_mut().for_each(|v| *v += (0.02 * random.normal()) as f32),
         }

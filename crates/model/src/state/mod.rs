@@ -17,9 +17,9 @@ pub struct StateDict {
 /// One tensor of a [`StateDict`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateTensor {
-    /// Its name, as PyTorch has it: `sequential.0.weight`.
+    /// Its name, as `PyTorch` has it: `sequential.0.weight`.
     pub name: String,
-    /// Its shape, in PyTorch's layout (`[outputs, inputs]` for a matrix).
+    /// Its shape, in `PyTorch`'s layout (`[outputs, inputs]` for a matrix).
     pub shape: Vec<usize>,
     /// Its values, row-major.
     pub values: Vec<f32>,
@@ -53,7 +53,7 @@ impl StateDict {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
-    /// Reads a file: safetensors, or PyTorch by the endings `pt` and `pth`.
+    /// Reads a file: safetensors, or `PyTorch` by the endings `pt` and `pth`.
     ///
     /// # Errors
     /// When the file cannot be read, is damaged, or holds anything but 32- or 64-bit floats.
@@ -64,7 +64,7 @@ impl StateDict {
         }
     }
 
-    /// Writes a file: safetensors, or PyTorch by the endings `pt` and `pth`.
+    /// Writes a file: safetensors, or `PyTorch` by the endings `pt` and `pth`.
     ///
     /// # Errors
     /// When the file cannot be written or has another ending.

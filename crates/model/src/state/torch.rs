@@ -1,4 +1,4 @@
-//! PyTorch's `.pt` files of a state dictionary: a ZIP archive with a pickle and one entry per tensor.
+//! `PyTorch`'s `.pt` files of a state dictionary: a ZIP archive with a pickle and one entry per tensor.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
