@@ -44,7 +44,7 @@ pub fn to_bytes(network: &Network) -> Result<Vec<u8>, Error> {
         writer.values.push(value);
     }
     let Writer { mut graph, mut values } = writer;
-    let output = values.pop().expect("a network has an output");
+    let Some(output) = values.pop() else { return Err(Error::format("the network has no nodes")) };
     graph.input = vec![declared("input", &network.nodes()[0].shape)];
     graph.output = vec![declared(&output.name, &output.shape)];
     let opset_import = vec![OperatorSet { domain: String::new(), version: OPERATOR_SET }];
