@@ -276,8 +276,9 @@ impl Part {
             let least = slices.least(&moments);
             sign * (least.value - self.centred.error * (1.0 + slices.largest_quotient()))
         };
-        // In this order, what is not a number gives the ends of all images.
-        let ends = |&value: &f64| (end(value, 1.0).max(0.0).min(1.0), end(value, -1.0).min(1.0).max(0.0));
+        // What is not a number gives the ends of all images.
+        let known = |end: f64, otherwise: f64| if end.is_nan() { otherwise } else { end.clamp(0.0, 1.0) };
+        let ends = |&value: &f64| (known(end(value, 1.0), 0.0), known(end(value, -1.0), 1.0));
         self.centred.values.iter().map(ends).collect()
     }
 
