@@ -54,7 +54,7 @@ fn the_bound_meets_a_member_of_the_set() {
     let mut numbers = Numbers(1);
     for (case, n) in [16, 36, 64, 100, 192, 784].into_iter().cycle().take(1000).enumerate() {
         let reference = image(n, &mut numbers);
-        let threshold = [0.9999, 0.999, 0.99, 0.95, 0.9, 0.87][case % 6 ^ (case / 6 % 2)];
+        let threshold = [0.9999, 0.999, 0.99, 0.95, 0.9, 0.87][(case % 6) ^ (case / 6 % 2)];
         let set = SsimSet::new(&reference, threshold, [0.0, 1.0]);
         let shift = [0.0, 0.5, -0.5, 2.0][case % 4] * numbers.normal();
         let a: Vec<f64> = (0..n).map(|_| numbers.normal() + shift).collect();
