@@ -4,6 +4,8 @@ use crate::set::slices::{Ball, Moments};
 
 /// Values that are handled together.
 const WIDTH: usize = 8;
+/// More than a square loses where it underflows.
+const UNDERFLOW: f64 = 2.0 * f64::MIN_POSITIVE;
 
 /// What the minimiser over ball and box is thought to be: `x = clamp(c − (a − offset) · reach)` with `c = mean + quotient · r0`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,7 +117,9 @@ pub fn step(row: Row, guess: &Guess, point: &mut [f64]) -> Found {
     let gamma = (n as f64 + 16.0) * f64::EPSILON;
     let (deviation, square) = (total(2), total(3));
     // ‖s − mean(s)‖² = Σ(s − offset)² − n (mean(s) − offset)²; both terms are rounded, and each s − offset.
-    let norm_square = square - deviation * deviation / n as f64 + 6.0 * gamma * square;
+    // Squares may underflow, and overflow: then nothing is known of the norm.
+    let norm_square = square - deviation * deviation / n as f64 + 6.0 * gamma * square + n as f64 * UNDERFLOW;
+    let norm_square = if norm_square.is_nan() { f64::INFINITY } else { norm_square };
     let magnitude = total(5);
     Found {
         over_box: total(0) - 2.0 * gamma * total(1),
@@ -151,7 +155,7 @@ pub fn alone(row: &Row, mean: f64) -> (Moments, f64, f64) {
     }
     let total = |k: usize| sums[k].iter().sum::<f64>();
     let gamma = (n + 16.0) * f64::EPSILON;
-    let norm = (total(1) * (1.0 + 6.0 * gamma)).sqrt() * (1.0 + 1e-15);
+    let norm = (total(1) * (1.0 + 6.0 * gamma) + n * UNDERFLOW).sqrt() * (1.0 + 1e-15);
     let moments = Moments { sum: total(0) + mean * n, product: total(2), norm };
     (moments, 4.0 * gamma * (total(3) + n * mean.abs()), total(4) - 2.0 * gamma * total(3))
 }

@@ -136,6 +136,11 @@ impl Slices {
         [self.lower, self.upper]
     }
 
+    /// The largest quotient that any ball has.
+    pub fn largest_quotient(&self) -> f64 {
+        1.0 / self.threshold * ENLARGED
+    }
+
     /// The luminance and its derivative.
     fn luminance(&self, mean: f64) -> (f64, f64) {
         let below = mean * mean + self.mean * self.mean + C1;
@@ -157,7 +162,7 @@ impl Slices {
     /// The ball that contains those of all means between.
     fn largest(&self, from: f64, to: f64) -> Ball {
         if from <= self.mean && self.mean <= to {
-            return self.ball_of(1.0 / self.threshold * ENLARGED);
+            return self.ball_of(self.largest_quotient());
         }
         // The luminance rises up to the reference's mean and falls from there.
         self.ball(if to < self.mean { to } else { from })
@@ -176,7 +181,9 @@ impl Slices {
         if !self.cells.is_empty() {
             let mut least = Least { value: f64::INFINITY, mean: self.lower, ball: Ball::default() };
             for &(from, to, ball) in &self.cells {
+                // Balls of tiny thresholds overflow: what is not a number may be anything.
                 let value = value_in(from, to, ball);
+                let value = if value.is_nan() { f64::NEG_INFINITY } else { value };
                 if value < least.value {
                     least = Least { value, mean: 0.5 * (from + to), ball };
                 }
@@ -192,7 +199,10 @@ impl Slices {
             let slope = slope / self.threshold * ENLARGED;
             let growth = self.growth(ball);
             let derivative = moments.sum + slope * (moments.product - growth * moments.norm);
-            let doubt = 1e-12 * (moments.sum.abs() + slope.abs() * (moments.product.abs() + growth * moments.norm));
+            // The derivative of the luminance is a difference of terms of about this size.
+            let lost = 1e-15 * 4.0 * (mean + self.mean) / (mean * mean + self.mean * self.mean + C1);
+            let doubt = 1e-12 * moments.sum.abs()
+                + (1e-12 * slope.abs() + lost) * (moments.product.abs() + growth * moments.norm);
             let tilt = (derivative * (self.lower - mean)).min(derivative * (self.upper - mean));
             value += tilt - doubt * (self.upper - self.lower) - 1e-15 * tilt.abs();
         } else {

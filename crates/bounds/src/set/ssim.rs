@@ -166,7 +166,7 @@ impl SsimSet {
                 value += state.found.value;
             }
             let bound = self.allot(states, tables) + over_box;
-            let bound = bound - 1e-15 * (bound.abs() + size);
+            let bound = bound - (1e-15 + f64::EPSILON * self.parts.len() as f64) * (bound.abs() + size);
             if bound > best || k == 0 {
                 // The first point is at least inside the box.
                 std::mem::swap(point, trial);
@@ -201,12 +201,18 @@ impl SsimSet {
         tables.clear();
         tables.resize(states.len() * 2 * (LEVELS + 1), 0.0);
         let width = LEVELS + 1;
+        let mut magnitude = 0.0;
         for (p, (part, state)) in self.parts.iter().zip(states.iter()).enumerate() {
             let (before, rest) = tables.split_at_mut(p * 2 * width);
             let (own, sums) = rest[..2 * width].split_at_mut(width);
+            let mut size = 0.0_f64;
             for k in 0..LEVELS {
-                own[k] = part.bound(k, state).0;
+                let bound = part.bound(k, state).0;
+                // Minima pass over what is not a number.
+                own[k] = if bound.is_nan() { f64::NEG_INFINITY } else { bound };
+                size = size.max(bound.abs());
             }
+            magnitude += size;
             own[LEVELS] = own[LEVELS - 1];
             if p == 0 {
                 sums.copy_from_slice(own);
@@ -231,8 +237,8 @@ impl SsimSet {
             states[p].level = level.min(LEVELS - 1);
             states[p].least = self.parts[p].bound(states[p].level, &states[p]).1;
         }
-        // Rounding of the sums of a few parts.
-        total - 1e-15 * states.iter().map(|state| state.least.value.abs()).sum::<f64>()
+        // The rounding of the sums, whichever levels they are of.
+        total - f64::EPSILON * self.parts.len() as f64 * magnitude
     }
 
     /// Moves every part's guess; whether that is possible.
@@ -268,9 +274,12 @@ impl Part {
         let end = |value: f64, sign: f64| {
             let moments = Moments { sum: sign, product: sign * value, norm };
             let least = slices.least(&moments);
-            (sign * (least.value - self.centred.error * (1.0 + least.ball.quotient))).clamp(0.0, 1.0)
+            sign * (least.value - self.centred.error * (1.0 + slices.largest_quotient()))
         };
-        self.centred.values.iter().map(|&value| (end(value, 1.0), end(value, -1.0))).collect()
+        // What is not a number gives the ends of all images.
+        let known = |end: f64, otherwise: f64| if end.is_nan() { otherwise } else { end.clamp(0.0, 1.0) };
+        let ends = |&value: &f64| (known(end(value, 1.0), 0.0), known(end(value, -1.0), 1.0));
+        self.centred.values.iter().map(ends).collect()
     }
 
     /// A bound of `Σ s x` over a level, with the rounding of its moments and of the reference inside; and what takes it.
@@ -278,7 +287,7 @@ impl Part {
         match &self.levels[level] {
             Some(slices) => {
                 let least = slices.least(&state.moments);
-                (lowered(&least, state.rounding), least)
+                (lowered(slices, &least, state.rounding), least)
             }
             None => (state.over_box, Least { value: state.over_box, ..state.least }),
         }
@@ -311,7 +320,7 @@ impl Part {
                 next.ball = slices.ball(next.mean);
                 let found = boxed::step(*row, &next, trial);
                 let least = slices.least(&found.moments);
-                let bound = lowered(&least, found.rounding) + found.over_box;
+                let bound = lowered(slices, &least, found.rounding) + found.over_box;
                 let bound = bound - 1e-15 * (bound.abs() + found.over_box.abs());
                 trials += 1;
                 if bound > *best {
@@ -375,7 +384,7 @@ impl State {
     }
 }
 
-/// A bound over a family of balls with the rounding of its moments and of the reference inside.
-fn lowered(least: &Least, rounding: f64) -> f64 {
-    least.value - rounding * (2.0 + least.ball.quotient) * 2.0
+/// A bound over a family of balls with the rounding of its moments and of the reference inside, wherever the real minimiser lies.
+fn lowered(slices: &Slices, least: &Least, rounding: f64) -> f64 {
+    least.value - rounding * (2.0 + slices.largest_quotient()) * 2.0
 }

@@ -54,7 +54,7 @@ fn the_bound_meets_a_member_of_the_set() {
     let mut numbers = Numbers(1);
     for (case, n) in [16, 36, 64, 100, 192, 784].into_iter().cycle().take(1000).enumerate() {
         let reference = image(n, &mut numbers);
-        let threshold = [0.9999, 0.999, 0.99, 0.95, 0.9, 0.87][case % 6 ^ (case / 6 % 2)];
+        let threshold = [0.9999, 0.999, 0.99, 0.95, 0.9, 0.87][(case % 6) ^ (case / 6 % 2)];
         let set = SsimSet::new(&reference, threshold, [0.0, 1.0]);
         let shift = [0.0, 0.5, -0.5, 2.0][case % 4] * numbers.normal();
         let a: Vec<f64> = (0..n).map(|_| numbers.normal() + shift).collect();
@@ -257,4 +257,55 @@ fn equal_channels_share_what_is_lacking() {
     let alone =
         SsimSet::new(&one, 0.94, [0.0, 1.0]).least(&mut room_of(a[..16].to_vec()), f64::INFINITY, Effort::PRECISE);
     assert!(mean <= alone + 1e-9 && mean > alone - 0.02 * alone.abs().max(1.0), "{mean} {alone}");
+}
+
+#[test]
+fn no_threshold_is_too_small() {
+    // Balls as large as that overflow; what is not a number must not be taken for a large bound.
+    for threshold in [1e-3, 1e-9, 1e-100, 1e-153, 1e-156, 1e-160, 1e-300, f64::MIN_POSITIVE, f64::from_bits(1)] {
+        for reference in [vec![0.0; 9], vec![1.0, 0.0, 0.5, 0.0]] {
+            for rows in [vec![1.0; reference.len()], (0..reference.len()).map(|i| i as f64 - 1.5).collect()] {
+                let set = SsimSet::new(&reference, threshold, [0.0, 1.0]);
+                let at_reference: f64 = rows.iter().zip(&reference).map(|(a, r)| a * r).sum();
+                let bound = set.least(&mut room_of(rows), f64::INFINITY, Effort::PRECISE);
+                // A bound that is not finite says nothing to whoever asks.
+                assert!(!bound.is_finite() || bound <= at_reference, "{threshold}: {bound} above {at_reference}");
+                let (low, high) = set.enclosure().unwrap();
+                assert!(reference.iter().zip(low.iter().zip(&high)).all(|(r, (l, h))| l <= r && r <= h));
+            }
+        }
+    }
+}
+
+#[test]
+fn no_coefficient_is_too_small_or_too_large() {
+    let reference = [0.3, 0.7, 0.6, 0.2];
+    for scale in [1e-300, 1e-200, 1e-160, 1e-30, 1.0, 1e30, 1e153, 1e156, 1e160, 1e200, 1e300] {
+        for n_channels in [1, 2] {
+            let set = SsimSet::of_channels(&reference, n_channels, 0.9);
+            let a: Vec<f64> = [1.0, -2.0, 3.0, -1.0].iter().map(|a| a * scale).collect();
+            let unit: Vec<f64> = a.iter().map(|a| a / scale).collect();
+            let mut room = room_of(a);
+            let bound = set.least(&mut room, f64::INFINITY, Effort::PRECISE) / scale;
+            let expected = set.least(&mut room_of(unit), f64::INFINITY, Effort::PRECISE);
+            // Of coefficients near underflow some digits are lost, of the bound none may be.
+            assert!(!bound.is_finite() || bound <= expected + 1e-6, "{scale:e}: {bound} above {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_room_may_be_shared_by_sets() {
+    let shape = [1, 12, 12];
+    let reference = image(144, &mut Numbers(8));
+    let other = image(144, &mut Numbers(9));
+    let a: Vec<f64> = (0..144).map(|i| f64::from(i % 5) - 2.0).collect();
+    let sets = [(&reference, 0.9999), (&reference, 0.6), (&other, 0.6), (&other, 0.99)];
+    let mut shared = room_of(a.clone());
+    for (reference, threshold) in sets {
+        let set = WindowedSet::new(shape, reference, threshold);
+        let bound = set.least(&mut shared, f64::INFINITY, Effort::default());
+        let alone = set.least(&mut room_of(a.clone()), f64::INFINITY, Effort::default());
+        assert!(bound == alone, "{threshold}: {bound} is not {alone}");
+    }
 }

@@ -24,6 +24,10 @@ pub struct WindowedSet {
 /// The quadratic form over a box.
 #[derive(Debug, Clone, Default)]
 pub struct Forms {
+    /// The set and the box.
+    shape: [usize; 3],
+    lack: f64,
+    reference: Vec<f64>,
     lower: Vec<f64>,
     upper: Vec<f64>,
     /// Per window, what is multiplied with the square of the mean and with that of the rest.
@@ -122,11 +126,15 @@ impl WindowedSet {
         }
     }
 
-    /// The form over a box, kept while the box stays the same.
+    /// The form over a box, kept while box and set stay the same.
     fn prepare(&self, forms: &mut Forms, lower: &[f64], upper: &[f64]) {
-        if forms.lower == lower && forms.upper == upper {
+        let is_own = forms.shape == self.shape && forms.lack == self.lack && forms.reference == self.reference;
+        if is_own && forms.lower == lower && forms.upper == upper {
             return;
         }
+        forms.shape = self.shape;
+        forms.lack = self.lack;
+        forms.reference.clone_from(&self.reference);
         forms.lower = lower.to_vec();
         forms.upper = upper.to_vec();
         let n = self.n_inputs();
@@ -186,6 +194,11 @@ impl WindowedSet {
         forms.across = across;
     }
 
+    /// More than sums of at most 22 terms and of `n` lose, as a share of all magnitudes.
+    fn rounding(&self) -> f64 {
+        1e-12 + 2.0 * f64::EPSILON * self.n_inputs() as f64
+    }
+
     /// `image = M d`; returns `dᵀ M d`, rounded up.
     fn apply(&self, forms: &mut Forms, d: usize, image: usize) -> f64 {
         let mut across = std::mem::take(&mut forms.across);
@@ -202,12 +215,12 @@ impl WindowedSet {
         target.extend(values.iter().zip(&forms.diagonal).map(|(value, weight)| value * weight));
         let plain: f64 = values.iter().zip(&target).map(|(value, weighted)| value * weighted).sum();
         self.spread(&means, &mut target, &mut across);
-        // Sums of at most 22 and `n` terms: 1e-12 of all magnitudes is more than they lose. Both parts are bounded by the diagonal's.
+        // Both parts are bounded by the diagonal's.
         let magnitude: f64 = values.iter().zip(&forms.steepness).map(|(value, weight)| value * value * weight).sum();
         forms.values[image] = target;
         forms.means = means;
         forms.across = across;
-        (plain + square).max(0.0) + 1e-12 * magnitude
+        (plain + square).max(0.0) + self.rounding() * magnitude
     }
 
     /// A lower bound of `Σ a x` over the set and the box in `room`, as [`crate::set::InputSet::least`].
@@ -284,6 +297,6 @@ impl WindowedSet {
         // Terms that the spreads of others leave in `s` are bounded by their largest value.
         let reach = forms.values[0].iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
         magnitude += multiplier * reach * forms.steepness.iter().sum::<f64>();
-        sum - multiplier * (self.lack * size).sqrt() * (1.0 + 1e-14) - 1e-12 * magnitude
+        sum - multiplier * (self.lack * size).sqrt() * (1.0 + 1e-14) - self.rounding() * magnitude
     }
 }

@@ -235,7 +235,7 @@ fn check(seed: u64, counts: &mut Counts) {
     let method = [Method::CrownIbp, Method::Crown, Method::Crown][stream.below(3)];
     let optimised = [Optimised::Outputs, Optimised::Everything][stream.below(2)];
     let (keep_interval, same_slope) = (stream.below(4) > 0, stream.below(4) == 0);
-    let recipe = Recipe { method, both_ends: true, keep_interval, same_slope, optimised };
+    let recipe = Recipe { method, both_ends: true, keep_interval, same_slope, optimised, ..Recipe::default() };
     let engine = BoundEngine::new(&Device::Host, Arc::new(network.clone()), &region, recipe).unwrap();
     let near: Vec<f64> = random::point(stream, &lower, &upper).iter().map(|&x| f64::from(x as f32)).collect();
     let near: Vec<f64> = near.iter().zip(lower.iter().zip(&upper)).map(|(x, (l, u))| x.clamp(*l, *u)).collect();
