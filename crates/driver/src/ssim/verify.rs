@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use bounds::{Batch, BoundEngine, Recipe, Wanted};
+use network::ssim::Similarity;
 use network::{BoxRegion, Disjunct, HalfSpace, Property};
 
 use crate::error::Error;
@@ -184,7 +185,7 @@ impl Ssim<'_> {
                 outcome.meet(part.score);
                 continue;
             }
-            if threshold < CONVEX_FROM && part.depth < MEAN_DEPTH {
+            if threshold < CONVEX_FROM && part.depth < MEAN_DEPTH && self.similarity == Similarity::Global {
                 let halves = part.halves(&reference, objective, threshold)?;
                 outcome.subdomains += 2;
                 let score = halves.iter().map(|half| half.score).fold(f64::INFINITY, f64::min);
