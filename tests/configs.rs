@@ -91,7 +91,10 @@ fn mistakes_in_a_job_are_named() {
     for (content, expected) in [
         ("{\"job\": \"verify\",\n \"netwrok\": \"n.onnx\"}", "job.json:2: unknown field `netwrok`"),
         (r#"{"job": "verify", "timeout": 3}"#, "unknown field `timeout`"),
-        (r#"{"job": "dance"}"#, "the key 'job' says 'dance'; expected 'verify', 'bounds', 'bench' or 'ssim'"),
+        (
+            r#"{"job": "dance"}"#,
+            "the key 'job' says 'dance'; expected 'verify', 'bounds', 'preimage', 'bench' or 'ssim'",
+        ),
         (r#"{"network": "n.onnx"}"#, "the key 'job' says nothing"),
         (r#"{"job": "verify", "network": "n.onnx"}"#, "either network and property"),
         (r#"{"job": "bounds", "network": "n.onnx"}"#, "either a property or a box"),

@@ -12,6 +12,7 @@ mod input;
 mod inspect;
 mod instances;
 mod job;
+mod preimage;
 mod progress;
 mod results;
 mod session;
@@ -50,6 +51,7 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Command::Schema(task) => return write_schemas(&task.folder),
         Command::Verify(task) => Job::Verify(task),
         Command::Bounds(task) => Job::Bounds(task),
+        Command::Preimage(task) => Job::Preimage(task),
         Command::Bench(Bench::Bounds(task)) => Job::Bench(task),
         Command::Ssim(task) => Job::Ssim(task.completed(&mut settings)?),
         Command::Run(task) => Job::read(&task.job, &mut settings)?,
@@ -58,6 +60,7 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
     match job {
         Job::Verify(task) => verify::run(&task, &session),
         Job::Bounds(task) => bounds::run(&task, &session),
+        Job::Preimage(task) => preimage::run(&task, &session),
         Job::Bench(task) => bench::run(&task, &session),
         Job::Ssim(task) => ssim::run(&task, &session),
     }

@@ -8,7 +8,16 @@ pub enum Error {
     /// The network or the property.
     #[error(transparent)]
     Input(#[from] network::Error),
+    /// A question that makes no sense.
+    #[error("{0}")]
+    Question(String),
     /// The bounds.
     #[error(transparent)]
     Bounds(#[from] bounds::Error),
+}
+
+impl Error {
+    pub(crate) fn question(message: impl Into<String>) -> Self {
+        Self::Question(message.into())
+    }
 }
