@@ -229,6 +229,12 @@ pub struct PreimageTask {
     /// Where to write the polytopes
     #[arg(long, value_name = "PREIMAGE.json")]
     pub out: Option<PathBuf>,
+    /// Where to draw the polytopes over the true preimage: .svg (with the coverage over time) or .png
+    #[arg(long, value_name = "PICTURE")]
+    pub plot: Option<PathBuf>,
+    /// The two inputs of the picture; all others stay in the middle of the region [default: the first two that vary]
+    #[arg(long, value_name = "I,J", value_delimiter = ',', requires = "plot")]
+    pub axes: Option<Vec<usize>>,
     /// Pieces to bound before giving up
     #[arg(long, value_name = "N")]
     pub max_subdomains: Option<u64>,
@@ -301,6 +307,7 @@ impl PreimageTask {
     pub fn start_at(&mut self, folder: &Path) {
         start_at(&mut self.problem, folder);
         start_at(&mut self.out, folder);
+        start_at(&mut self.plot, folder);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `diadem preimage`: a union of polytopes inside or around a preimage.
 
 mod contains;
+mod plot;
 mod problem;
 mod result;
 
@@ -61,6 +62,12 @@ fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
         write(out, &result)?;
         if !session.is_quiet {
             session.print(&format!("polytopes written to {}\n", out.display()));
+        }
+    }
+    if let Some(picture) = &task.plot {
+        plot::write(picture, task.axes.as_deref(), &question, &outcome)?;
+        if !session.is_quiet {
+            session.print(&format!("picture written to {}\n", picture.display()));
         }
     }
     session.write_json("preimage", &result)?;

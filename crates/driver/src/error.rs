@@ -8,9 +8,6 @@ pub enum Error {
     /// The network or the property.
     #[error(transparent)]
     Input(#[from] network::Error),
-    /// A question that makes no sense.
-    #[error("{0}")]
-    Question(String),
     /// The bounds.
     #[error(transparent)]
     Bounds(#[from] bounds::Error),
