@@ -21,7 +21,7 @@ struct Pixel {
 /// Draws polytopes over the true preimage, in the plane of two inputs (all others in the middle of the region), as SVG with the curve
 /// of coverage over time, or as PNG.
 pub fn write(path: &Path, axes: Option<&[usize]>, question: &Question, outcome: &PreimageOutcome) -> Result<()> {
-    let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
+    let extension = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
     let axes = chosen(axes, &outcome.free)?;
     let canvas = canvas(&pixels(axes, question, outcome));
     let bytes = match extension.as_ref().and_then(|extension| extension.to_str()) {
