@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::{Run, diadem, root, run, run_json, text};
+use crate::support::{Run, diadem, reference, root, run, run_json, text};
 
 /// Every job of `configs/`, by kind.
 fn jobs(kind: &str) -> Vec<PathBuf> {
@@ -37,6 +37,25 @@ fn every_bench_job_measures() {
     for job in jobs("bench") {
         let (status, result) = run_json(&["run", text(&job)]);
         assert_eq!((status, &result["job"]), (0, &"bench bounds".into()), "{}", job.display());
+    }
+}
+
+#[test]
+fn every_preimage_job_reaches_its_target() {
+    for job in jobs("preimage") {
+        let value: Value = serde_json::from_str(&fs::read_to_string(&job).unwrap()).unwrap();
+        let problem = value["problem"].as_str().unwrap();
+        // Some speak of data that are not ours: those are found by the environment, or skipped loudly.
+        let is_ours = problem.starts_with("../../examples");
+        let (status, result) = if is_ours {
+            run_json(&["run", text(&job)])
+        } else {
+            let Some(data) = reference() else { continue };
+            let problems = data.join("preimage/problems.json");
+            run_json(&["preimage", text(&problems), "--id", value["id"].as_str().unwrap(), "--max-subdomains", "40"])
+        };
+        assert_eq!(result["job"], "preimage");
+        assert!(status == 0 || (!is_ours && status == 3), "{}: {result}", job.display());
     }
 }
 
@@ -91,10 +110,15 @@ fn mistakes_in_a_job_are_named() {
     for (content, expected) in [
         ("{\"job\": \"verify\",\n \"netwrok\": \"n.onnx\"}", "job.json:2: unknown field `netwrok`"),
         (r#"{"job": "verify", "timeout": 3}"#, "unknown field `timeout`"),
-        (r#"{"job": "dance"}"#, "the key 'job' says 'dance'; expected 'verify', 'bounds', 'bench', 'ssim' or 'train'"),
+        (
+            r#"{"job": "dance"}"#,
+            "the key 'job' says 'dance'; expected 'verify', 'bounds', 'preimage', 'bench', 'ssim' or 'train'",
+        ),
         (r#"{"network": "n.onnx"}"#, "the key 'job' says nothing"),
         (r#"{"job": "verify", "network": "n.onnx"}"#, "either network and property"),
         (r#"{"job": "bounds", "network": "n.onnx"}"#, "either a property or a box"),
+        (r#"{"job": "preimage", "mode": "under"}"#, "preimage needs a problem"),
+        (r#"{"job": "preimage", "problem": "p", "trim": 2}"#, "trim: expected a share"),
         (r#"{"job": "bounds", "property": "p"}"#, "missing field `network`"),
         (r#"{"job": "bench", "network": "n", "property": "p", "batch": -3}"#, "invalid value"),
         (r#"{"job": "verify", "memory_gib": 0, "instances": "i.csv"}"#, "expected a positive number of GiB"),

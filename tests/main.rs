@@ -7,6 +7,7 @@ mod configs;
 mod hostile;
 mod house;
 mod instances;
+mod preimage;
 mod readme;
 mod reference;
 mod regression;

@@ -6,6 +6,7 @@ use driver::SplitChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::preimage::ModeName;
 use crate::ssim::SsimTask;
 #[cfg(feature = "train")]
 use crate::train_job::TrainTask;
@@ -62,6 +63,8 @@ pub enum Command {
     Bounds(BoundsTask),
     /// Decide a property of a network, or every row of a list of them
     Verify(VerifyTask),
+    /// Approximate the inputs that a network maps into a polytope, by polytopes inside or around
+    Preimage(PreimageTask),
     /// Prove that every image as similar as a threshold keeps the class of its reference
     Ssim(SsimTask),
     /// Train a network on labelled samples
@@ -207,6 +210,68 @@ pub struct VerifyTask {
     pub split: SplitName,
 }
 
+/// A preimage problem.
+#[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
+#[command(args_conflicts_with_subcommands = true)]
+#[serde(deny_unknown_fields)]
+pub struct PreimageTask {
+    /// What to do with a preimage that was found before.
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<PreimageCommand>,
+    /// The problem, or a list of them with --id
+    #[arg(value_name = "PROBLEM.json", required = true)]
+    pub problem: Option<PathBuf>,
+    /// Which problem of a list
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// Polytopes inside the preimage, or around it [default: the problem's, else under]
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<ModeName>,
+    /// Approximation volume over preimage volume at which to stop [default: the problem's, else 0.9 or 1.1]
+    #[arg(long, value_name = "C")]
+    pub coverage: Option<f64>,
+    /// Where to write the polytopes
+    #[arg(long, value_name = "PREIMAGE.json")]
+    pub out: Option<PathBuf>,
+    /// Where to draw the polytopes over the true preimage: .svg (with the coverage over time) or .png
+    #[arg(long, value_name = "PICTURE")]
+    pub plot: Option<PathBuf>,
+    /// The two inputs of the picture; all others stay in the middle of the region [default: the first two that vary]
+    #[arg(long, value_name = "I,J", value_delimiter = ',', requires = "plot")]
+    pub axes: Option<Vec<usize>>,
+    /// Pieces to bound before giving up
+    #[arg(long, value_name = "N")]
+    pub max_subdomains: Option<u64>,
+    /// Samples that the search starts from [default: 16384, or 131072 where more than 8 inputs vary]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub search_samples: Option<usize>,
+    /// Share of a piece's samples that each layer may lose where corners are cut off, in [0, 1) [default: 0, or 0.02 where more than 8 inputs vary]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub trim: Option<f64>,
+    /// Fresh samples that decide; the reported figures take twice as many [default: 131072]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub report_samples: Option<usize>,
+}
+
+/// What to do with a preimage that was found before.
+#[derive(Debug, Clone, Subcommand)]
+pub enum PreimageCommand {
+    /// Say which points lie in it; no network is needed
+    Contains(ContainsTask),
+}
+
+/// A preimage and points.
+#[derive(Debug, Clone, Args)]
+pub struct ContainsTask {
+    /// The preimage, as `--out` or `--json` writes it
+    #[arg(long, value_name = "P.json")]
+    pub preimage: PathBuf,
+    /// The points: [[...], ...]
+    #[arg(long, value_name = "X.json")]
+    pub points: PathBuf,
+}
+
 /// What is split.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -239,6 +304,15 @@ impl VerifyTask {
         {
             start_at(path, folder);
         }
+    }
+}
+
+impl PreimageTask {
+    /// Takes relative paths to start at `folder`.
+    pub fn start_at(&mut self, folder: &Path) {
+        start_at(&mut self.problem, folder);
+        start_at(&mut self.out, folder);
+        start_at(&mut self.plot, folder);
     }
 }
 
@@ -296,6 +370,15 @@ fn start_at(path: &mut Option<PathBuf>, folder: &Path) {
     if let Some(path) = path {
         *path = folder.join(&*path);
     }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "expected a positive whole number".into())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+    share.ok_or_else(|| "expected a share, at least 0 and less than 1".into())
 }
 
 fn gibibytes(text: &str) -> Result<f64, String> {

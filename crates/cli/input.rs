@@ -35,6 +35,16 @@ fn of_inputs(declared: Network, path: &Path, n_inputs: usize) -> Network {
     onnx::read_with_input_shape(path, &[1, n_inputs]).unwrap_or(declared)
 }
 
+/// Reads a network that must take this many inputs.
+pub fn network_of_inputs(path: &Path, n_inputs: usize) -> Result<Network> {
+    let network = of_inputs(network(path)?, path, n_inputs);
+    let found = network.n_inputs();
+    if found != n_inputs {
+        return Err(anyhow!("{}: the network takes {found} inputs, not {n_inputs}", path.display()));
+    }
+    Ok(network)
+}
+
 /// Reads a list of instances.
 pub fn instances(path: &Path) -> Result<Vec<network::instances::Instance>> {
     network::instances::read(path).map_err(|error| advise(error, "list"))

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::arguments::{BenchTask, BoundsTask, Settings, VerifyTask};
+use crate::arguments::{BenchTask, BoundsTask, PreimageTask, Settings, VerifyTask};
 use crate::input;
 use crate::ssim::SsimTask;
 #[cfg(feature = "train")]
@@ -19,6 +19,8 @@ pub enum Job {
     Verify(VerifyTask),
     /// Bound outputs over a box.
     Bounds(BoundsTask),
+    /// Approximate a preimage.
+    Preimage(PreimageTask),
     /// Measure bounds.
     Bench(BenchTask),
     /// Which images keep their class.
@@ -91,6 +93,20 @@ impl Job {
                 task.start_at(folder);
                 Ok(Self::Bounds(task))
             }
+            Some("preimage") => {
+                let mut task: PreimageTask = fields_of(fields, &text, path)?;
+                if task.problem.is_none() {
+                    bail!("{place}: preimage needs a problem, the path of a file");
+                }
+                if task.search_samples == Some(0) || task.report_samples == Some(0) {
+                    bail!("{place}: search_samples, report_samples: expected a positive whole number");
+                }
+                if task.trim.is_some_and(|share| !(0.0..1.0).contains(&share)) {
+                    bail!("{place}: trim: expected a share, at least 0 and less than 1");
+                }
+                task.start_at(folder);
+                Ok(Self::Preimage(task))
+            }
             Some("bench") => {
                 let mut task: BenchTask = fields_of(fields, &text, path)?;
                 task.start_at(folder);
@@ -109,7 +125,9 @@ impl Job {
             }
             other => {
                 let got = other.map_or("nothing".to_owned(), |kind| format!("'{kind}'"));
-                bail!("{place}: the key 'job' says {got}; expected 'verify', 'bounds', 'bench', 'ssim' or 'train'")
+                bail!(
+                    "{place}: the key 'job' says {got}; expected 'verify', 'bounds', 'preimage', 'bench', 'ssim' or 'train'"
+                )
             }
         }
     }
@@ -136,6 +154,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     vec![
         ("verify.json", schema::<VerifyTask>("verify")),
         ("bounds.json", schema::<BoundsTask>("bounds")),
+        ("preimage.json", schema::<PreimageTask>("preimage")),
         ("bench.json", schema::<BenchTask>("bench")),
         ("ssim.json", schema::<SsimTask>("ssim")),
         #[cfg(feature = "train")]

@@ -14,6 +14,7 @@ mod instances;
 mod job;
 #[cfg(feature = "train")]
 mod peer_params;
+mod preimage;
 mod progress;
 mod results;
 #[cfg(feature = "train")]
@@ -58,6 +59,7 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Command::Schema(task) => return write_schemas(&task.folder),
         Command::Verify(task) => Job::Verify(task),
         Command::Bounds(task) => Job::Bounds(task),
+        Command::Preimage(task) => Job::Preimage(task),
         Command::Bench(Bench::Bounds(task)) => Job::Bench(task),
         Command::Ssim(task) => Job::Ssim(task.completed(&mut settings)?),
         #[cfg(feature = "train")]
@@ -68,6 +70,7 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
     match job {
         Job::Verify(task) => verify::run(&task, &session),
         Job::Bounds(task) => bounds::run(&task, &session),
+        Job::Preimage(task) => preimage::run(&task, &session),
         Job::Bench(task) => bench::run(&task, &session),
         Job::Ssim(task) => ssim::run(&task, &session),
         #[cfg(feature = "train")]

@@ -16,9 +16,16 @@ use crate::sweep::Sweep;
 /// Bounds of every node over one subdomain, from which any number of its pieces are bounded.
 #[derive(Debug)]
 pub struct Base {
-    narrow: Scope<f32>,
+    pub(crate) narrow: Scope<f32>,
     precise: OnceLock<Option<Scope<f64>>>,
     splits: Vec<Split>,
+}
+
+impl Clone for Base {
+    fn clone(&self) -> Self {
+        // What is only a cache is found again.
+        Self { narrow: self.narrow.clone(), precise: OnceLock::new(), splits: self.splits.clone() }
+    }
 }
 
 /// What rows bound.
@@ -120,6 +127,16 @@ impl BoundEngine {
         bounds: &[(u32, f32, f32)],
         ascent: Ascent,
     ) -> Result<Option<Base>, Error> {
+        self.tightened_with(base, activation, bounds, (base.splits.clone(), ascent))
+    }
+
+    pub(crate) fn tightened_with(
+        &self,
+        base: &Base,
+        activation: u32,
+        bounds: &[(u32, f32, f32)],
+        (splits, ascent): (Vec<Split>, Ascent),
+    ) -> Result<Option<Base>, Error> {
         let program = self.narrow()?;
         let Some(relax) = &program.activations[activation as usize] else { return Err(ErrorKind::NotOptimised.into()) };
         let mut known = base.narrow.state.clone();
@@ -128,9 +145,8 @@ impl BoundEngine {
             known[l] = known[l].larger(lower);
             known[u] = known[u].smaller(upper);
         }
-        let given = Given { known: Some(&known), splits: &base.splits, ascent, settled: activation as usize };
+        let given = Given { known: Some(&known), splits: &splits, ascent, settled: activation as usize };
         let narrow = host::scope(program, base.ends(program.n_inputs), &given);
-        let splits = base.splits.clone();
         Ok((!narrow.is_empty).then(|| Base { narrow, precise: OnceLock::new(), splits }))
     }
 
@@ -252,7 +268,7 @@ fn optimise<T: Logistic>(
 }
 
 /// The optimised pass of a target.
-fn pass<T>(program: &Program<T>, target: Target) -> Option<(&Backward, &Sweep)> {
+pub(crate) fn pass<T>(program: &Program<T>, target: Target) -> Option<(&Backward, &Sweep)> {
     let node = match target {
         Target::Outputs => program.nodes.len() - 1,
         Target::Operand(activation) => program.node_at(program.activations.get(activation as usize)?.as_ref()?.source),
@@ -291,7 +307,7 @@ fn ascend<T: Logistic>(
 }
 
 /// `α` of one scope's entries as that of another's over the same subdomain.
-fn translate<T: Scalar, U: Scalar>(from: &Scope<T>, to: &Scope<U>, alpha: &[u8]) -> Vec<u8> {
+pub(crate) fn translate<T: Scalar, U: Scalar>(from: &Scope<T>, to: &Scope<U>, alpha: &[u8]) -> Vec<u8> {
     let mut translated = Vec::new();
     if alpha.is_empty() {
         return translated;

@@ -12,3 +12,9 @@ pub enum Error {
     #[error(transparent)]
     Bounds(#[from] bounds::Error),
 }
+
+impl Error {
+    pub(crate) fn question(message: impl Into<String>) -> Self {
+        Self::Question(message.into())
+    }
+}

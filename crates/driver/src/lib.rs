@@ -2,6 +2,7 @@
 
 mod bench;
 mod error;
+pub mod preimage;
 pub mod search;
 pub mod ssim;
 

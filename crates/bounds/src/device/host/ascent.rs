@@ -105,6 +105,11 @@ pub struct LaneBlock<T> {
     /// Per lane of the start: which lane it is now.
     place: Vec<usize>,
     is_empty: Vec<bool>,
+    /// The constant term of every lane's linear function, before anything is subtracted.
+    constants: Vec<T>,
+    /// The points of the last forward sweep, for tests.
+    #[cfg(test)]
+    means: Vec<T>,
 }
 
 /// What a block of lanes shares.
@@ -134,6 +139,9 @@ impl<T: Logistic> LaneBlock<T> {
             is_resting: Vec::new(),
             place: Vec::new(),
             is_empty: Vec::new(),
+            constants: Vec::new(),
+            #[cfg(test)]
+            means: Vec::new(),
         }
     }
 
@@ -162,8 +170,7 @@ impl<T: Logistic> LaneBlock<T> {
         self.place.extend(0..rows.len());
         let n_lanes = rows.len();
         for step in 0..=ascent.steps {
-            self.block.reset(rows.len(), shared.program.slot_len);
-            self.isa.run(Down { shared, rows: &rows, block: &mut self.block, lines: &mut self.lines });
+            self.down(shared, &rows);
             for lane in 0..n_lanes {
                 let now = self.place[lane];
                 if now == usize::MAX || self.is_resting[lane] {
@@ -281,12 +288,25 @@ impl<T: Logistic> LaneBlock<T> {
         }
     }
 
+    /// The backward sweep.
+    fn down(&mut self, shared: &Shared<T>, rows: &[Row]) {
+        self.block.reset(rows.len(), shared.program.slot_len);
+        let Self { block, lines, constants, .. } = self;
+        self.isa.run(Down { shared, rows, block, lines, constants });
+    }
+
     /// The relaxed forward sweep from the last backward one, with its updates.
     fn up(&mut self, shared: &Shared<T>, wants_gaps: bool) {
+        self.up_from(shared, wants_gaps, None);
+    }
+
+    /// As [`Self::up`], from other points than the minimisers: `[n_inputs, width]`.
+    fn up_from(&mut self, shared: &Shared<T>, wants_gaps: bool, points: Option<&[T]>) {
         self.values.reset(self.block.width, shared.program.slot_len);
         self.isa.run(Up {
             shared,
             wants_gaps,
+            points,
             rates: [&self.rates[0], &self.rates[1]],
             block: &self.block,
             values: &mut self.values,
@@ -423,6 +443,7 @@ struct Down<'a, T> {
     rows: &'a [Row],
     block: &'a mut Block<T>,
     lines: &'a mut [LaneLines<T>],
+    constants: &'a mut Vec<T>,
 }
 
 impl<T: Logistic> Vectorised for Down<'_, T> {
@@ -430,7 +451,7 @@ impl<T: Logistic> Vectorised for Down<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
-        let Self { shared: Shared { program, backward, scope, .. }, rows, block, lines } = self;
+        let Self { shared: Shared { program, backward, scope, .. }, rows, block, lines, constants: kept } = self;
         let Program { constants, tables, .. } = program;
         let (state, marks, alive) = (scope.state.as_slice(), scope.marks.as_slice(), scope.alive.as_slice());
         kernels::seed(&backward.seed, constants, state, rows, block);
@@ -470,6 +491,7 @@ impl<T: Logistic> Vectorised for Down<'_, T> {
                 Walk::Merge(params) => kernels::back_merge::<T, LEVEL>(params, state, block),
             }
         }
+        kept.clone_from(&block.bias);
         kernels::conclude::<T, LEVEL>(&backward.concretize, program.set.as_deref(), state, rows.len(), block);
     }
 }
@@ -478,6 +500,8 @@ impl<T: Logistic> Vectorised for Down<'_, T> {
 struct Up<'a, T> {
     shared: &'a Shared<'a, T>,
     wants_gaps: bool,
+    /// Where to start, if not at the minimisers.
+    points: Option<&'a [T]>,
     rates: [&'a [T]; 2],
     block: &'a Block<T>,
     values: &'a mut Block<T>,
@@ -489,12 +513,16 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
-        let Self { shared, wants_gaps, rates, block, values, lines } = self;
+        let Self { shared, wants_gaps, points, rates, block, values, lines } = self;
         let Shared { program, backward, sweep, scope } = shared;
         let Program { constants, tables, .. } = program;
         let slot = backward.concretize.slot as usize;
         let state = scope.state.as_slice();
-        if program.set.is_some() {
+        if let Some(points) = points {
+            values.slots[0][..points.len()].copy_from_slice(points);
+            values.live[0].clear();
+            values.live[0].extend(0..program.n_inputs as u32);
+        } else if program.set.is_some() {
             kernels::minimiser_in_set(program.n_inputs, &block.points, values);
         } else {
             kernels::minimiser(state, program.n_inputs, (&block.slots[slot], &block.live[slot]), values);
@@ -537,6 +565,9 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
         }
     }
 }
+
+mod planes;
+pub use planes::{Cloud, Planes};
 
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,14 @@ use crate::program::{Backward, Forward, Program, Step, Walk};
 use crate::sweep::Sweep;
 
 mod ascent;
+mod evaluate;
+mod sample;
 mod scope;
 
 pub use crate::kernels::LANES;
-pub use ascent::{Ascent, Ended, Goal, Keep, LaneBlock, Shared, Start};
+pub use ascent::{Ascent, Cloud, Ended, Goal, Keep, LaneBlock, Planes, Shared, Start};
+pub use evaluate::evaluate;
+pub use sample::{least_values, plane_values};
 pub use scope::{Scope, Split};
 
 /// Most rows that are propagated together: four vectors, what the registers hold.

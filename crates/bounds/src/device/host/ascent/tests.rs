@@ -64,8 +64,7 @@ fn network(stream: &mut Stream) -> Network {
 /// The bound of the one lane, slack left out, for what the block's lines are now.
 fn bound(block: &mut LaneBlock<f64>, shared: &Shared<f64>) -> f64 {
     let rows = [Row { neuron: 0, is_upper: false }];
-    block.block.reset(1, shared.program.slot_len);
-    block.isa.run(Down { shared, rows: &rows, block: &mut block.block, lines: &mut block.lines });
+    block.down(shared, &rows);
     block.block.bias[0] + block.block.slack[0]
 }
 
@@ -145,4 +144,90 @@ fn gradients_agree_with_finite_differences() {
         }
     }
     assert!(n_checked > 200, "only {n_checked} derivatives were checked");
+}
+
+/// What a cloud's objective is in exact arithmetic: the weighted sum of sigmoids of the soft minimum (or maximum) over lanes.
+fn objective(block: &mut LaneBlock<f64>, shared: &Shared<f64>, rows: &[Row], cloud: &Cloud<f64>, scale: f64) -> f64 {
+    block.down(shared, rows);
+    let slot = shared.backward.concretize.slot as usize;
+    let n_points = cloud.weights.len();
+    let sign = if cloud.is_union { -1.0 } else { 1.0 };
+    let value = |lane: usize, s: usize| {
+        let terms = block.block.live[slot]
+            .iter()
+            .map(|&i| block.block.slots[slot][i as usize * LANES + lane] * cloud.points[i as usize * n_points + s]);
+        terms.sum::<f64>() + block.constants[lane] - block.block.slack[lane]
+    };
+    let of_point = |s: usize| {
+        let sum: f64 = (0..rows.len()).map(|lane| (-sign * value(lane, s) / scale).exp()).sum();
+        let inside = 1.0 / (1.0 + sum);
+        cloud.weights[s] * if cloud.is_union { 1.0 - inside } else { inside }
+    };
+    (0..n_points).map(of_point).sum()
+}
+
+#[test]
+fn gradients_of_a_cloud_agree_with_finite_differences() {
+    let mut n_checked = 0;
+    for seed in 0..8 {
+        let mut stream = Stream(seed + 77);
+        let network = network(&mut stream);
+        // Two rows of different heights, so that both decide some samples.
+        let mut builder = network.to_builder();
+        let rows = affine(LinearMap::Dense(Dense { n_out: 2, n_in: 1, weight: vec![1.0, -0.7] }), vec![0.3, 0.9]);
+        let last = builder.push("rows", rows, &[network.output()], &[2]).unwrap();
+        let network = builder.build(last).unwrap().simplify().unwrap();
+        let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
+        let (lower, upper) = (vec![-0.6; 9], vec![0.7; 9]);
+        let program = record::<f64>(&network, &lower, &upper, recipe, Arithmetic::HOST_F64).unwrap();
+        let scope = host::scope(&program, (&lower, &upper), &Given::nothing());
+        let Some(Step::Objective(backward)) = program.steps.last() else { panic!("the objective comes last") };
+        let sweep = program.sweeps.last().unwrap().as_ref().unwrap();
+        let shared = Shared { program: &program, backward, sweep, scope: &scope };
+        let rows = [0, 1].map(|neuron| Row { neuron, is_upper: false });
+        let points: Vec<f64> = (0..9 * 32).map(|_| 0.05 + 0.65 * stream.next()).collect();
+        let weights: Vec<f64> = (0..32).map(|s| f64::from(s % 3)).collect();
+        for is_union in [false, true] {
+            let cloud = Cloud { points: &points, weights: &weights, is_union };
+            let mut block = LaneBlock::<f64>::new(&program);
+            block.set_lines(&shared, 2, LANES, &[Start::default(); 2]);
+            for lines in &mut block.lines {
+                lines
+                    .low
+                    .chunks_mut(LANES)
+                    .for_each(|low| low[..2].iter_mut().for_each(|a| *a = 0.5 + 0.4 * stream.next()));
+            }
+            block.place = vec![0, 1];
+            block.is_resting = vec![false; 2];
+            block.down(&shared, &rows);
+            let (totals, scale) = block.weigh(&shared, 2, &cloud, 1.3);
+            block.set_rates(2, [1e-300, 1e-300]);
+            let means = block.means.clone();
+            block.up_from(&shared, false, Some(&means));
+            let gradients: Vec<(usize, usize, usize, f64)> = block
+                .lines
+                .iter()
+                .enumerate()
+                .flat_map(|(node, lines)| {
+                    let own = lines.moments[0].iter().enumerate().filter(|(at, _)| at % LANES < 2);
+                    own.map(move |(at, m)| (node, at, at % LANES, m / (1.0 - 0.9))).collect::<Vec<_>>()
+                })
+                .collect();
+            let h = 1e-6;
+            for (node, at, lane, gradient) in gradients {
+                let gradient = gradient * totals[lane] / scale;
+                block.lines[node].low[at] += h;
+                let above = objective(&mut block, &shared, &rows, &cloud, scale);
+                block.lines[node].low[at] -= 2.0 * h;
+                let below = objective(&mut block, &shared, &rows, &cloud, scale);
+                block.lines[node].low[at] += h;
+                let difference = (above - below) / (2.0 * h);
+                // The slack has slopes of its own, of the size of rounding; the exponential of the weights errs by 1e-4.
+                let error = (difference - gradient).abs() / (1e-3 + gradient.abs());
+                assert!(error < 1e-3, "seed {seed}, union {is_union}: gradient {gradient}, differences {difference}");
+                n_checked += usize::from(gradient.abs() > 1e-4);
+            }
+        }
+    }
+    assert!(n_checked > 100, "only {n_checked} derivatives were checked");
 }

@@ -1,0 +1,88 @@
+//! `diadem preimage`: a union of polytopes inside or around a preimage.
+
+mod contains;
+mod plot;
+mod problem;
+mod result;
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use driver::Limits;
+use driver::preimage::{PreimageOptions, PreimageSearch, Round};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::arguments::{PreimageCommand, PreimageTask};
+use crate::console;
+use crate::session::Session;
+use crate::status::Status;
+
+pub use problem::ModeName;
+use problem::Question;
+use result::PreimageResult;
+
+/// Approximates a preimage, or uses one that was found before.
+pub fn run(task: &PreimageTask, session: &Session) -> Result<Status> {
+    match &task.command {
+        Some(PreimageCommand::Contains(task)) => contains::run(task, session),
+        None => approximate(task, session),
+    }
+}
+
+fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
+    let start = Instant::now();
+    let path = task.problem.as_deref().context("preimage needs a problem file")?;
+    let question = Question::read(path, task)?;
+    let default = PreimageOptions::default();
+    let options = PreimageOptions {
+        coverage: question.coverage,
+        limits: Limits { time_s: session.timeout_s, subdomains: task.max_subdomains, ..Limits::default() },
+        seed: session.seed,
+        interrupt: session.interrupt.clone(),
+        n_samples: task.search_samples,
+        trim: task.trim,
+        n_report: task.report_samples.unwrap_or(default.n_report),
+    };
+    let search = PreimageSearch::new(&question.problem, session.device()?)?;
+    let bar = bar(session.is_quiet);
+    let outcome = search.run(&options, &mut |round: Round| {
+        let Round { coverage, polytopes, .. } = round;
+        bar.set_message(format!("coverage {coverage:.4}, {} polytopes", console::count(polytopes as u64)));
+        if session.is_verbose && bar.is_hidden() {
+            eprintln!("{:.3} s: coverage {coverage:.4}, {polytopes} polytopes", round.time_s);
+        }
+    });
+    bar.finish_and_clear();
+    let outcome = outcome?;
+    let result = PreimageResult::new(&question, &outcome, session.seed, start.elapsed().as_secs_f64());
+    session.print(&result.text(session.is_quiet));
+    if let Some(out) = &task.out {
+        write(out, &result)?;
+        if !session.is_quiet {
+            session.print(&format!("polytopes written to {}\n", out.display()));
+        }
+    }
+    if let Some(picture) = &task.plot {
+        plot::write(picture, task.axes.as_deref(), &question, &outcome)?;
+        if !session.is_quiet {
+            session.print(&format!("picture written to {}\n", picture.display()));
+        }
+    }
+    session.write_json("preimage", &result)?;
+    Ok(if outcome.is_reached { Status::Done } else { Status::Unknown })
+}
+
+fn write(path: &Path, result: &PreimageResult) -> Result<()> {
+    let text = serde_json::to_string(result)? + "\n";
+    fs::write(path, text).with_context(|| format!("{}: the polytopes cannot be written", path.display()))
+}
+
+fn bar(is_quiet: bool) -> ProgressBar {
+    let target = if is_quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}").expect("the template is right"));
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar
+}

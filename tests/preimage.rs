@@ -1,0 +1,110 @@
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{example, numbers, run, run_json, text};
+
+/// Whether a polytope of a result holds a point, by what the result says alone.
+fn holds(polytope: &Value, x: &[f64]) -> bool {
+    let (lower, upper, b) = (numbers(&polytope["lower"]), numbers(&polytope["upper"]), numbers(&polytope["b"]));
+    let rows: Vec<Vec<f64>> = polytope["a"].as_array().unwrap().iter().map(numbers).collect();
+    let value = |row: &[f64], b: f64| row.iter().zip(x).map(|(a, x)| a * x).sum::<f64>() + b;
+    x.iter().zip(lower.iter().zip(&upper)).all(|(x, (l, u))| l <= x && x <= u)
+        && rows.iter().zip(b).all(|(row, b)| value(row, b) >= 0.0)
+}
+
+#[test]
+fn a_preimage_is_all_that_its_users_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("parking.json");
+    let problem = example("preimages/parking.json");
+    let (status, result) = run_json(&["preimage", text(&problem), "--out", text(&out), "--seed", "3"]);
+    assert_eq!((status, &result["reached"], &result["job"]), (0, &true.into(), &"preimage".into()), "{result}");
+    let interval = numbers(&result["coverage_interval"]);
+    assert!(interval[0] >= 0.95 && interval[0] <= result["coverage"].as_f64().unwrap() && interval[1] <= 1.0);
+    assert_eq!(numbers(&result["region"]["lower"]), [0.0, 0.0]);
+    let polytopes = result["polytopes"].as_array().unwrap();
+    assert!(!polytopes.is_empty() && !result["rounds"].as_array().unwrap().is_empty());
+
+    // Membership, by the file and by hand; inside, the network agrees.
+    let points: Vec<Vec<f64>> =
+        (0..400).map(|k| vec![f64::from(k % 20) / 19.0 * 2.0, f64::from(k / 20) / 19.0 * 2.0]).collect();
+    let list = folder.path().join("points.json");
+    fs::write(&list, json!({ "points": points }).to_string()).unwrap();
+    let (status, found) = run_json(&["preimage", "contains", "--preimage", text(&out), "--points", text(&list)]);
+    assert_eq!((status, &found["job"]), (0, &"preimage contains".into()));
+    let network = network::onnx::read(&example("networks/parking.onnx")).unwrap();
+    let mut n_held = 0;
+    for (x, is_held) in points.iter().zip(found["contains"].as_array().unwrap()) {
+        assert_eq!(is_held.as_bool().unwrap(), polytopes.iter().any(|polytope| holds(polytope, x)), "{x:?}");
+        if is_held.as_bool().unwrap() {
+            let y = network.evaluate(x).unwrap();
+            assert!([0, 2, 3].iter().all(|&k| y[1] >= y[k]), "{x:?} is no preimage");
+            n_held += 1;
+        }
+    }
+    assert!(n_held > 10 && found["n_contained"] == n_held, "{n_held}");
+}
+
+#[test]
+fn an_unreached_target_is_unknown() {
+    let problem = example("preimages/parking.json");
+    let (status, result) = run_json(&["preimage", text(&problem), "--coverage", "0.9999999", "--max-subdomains", "2"]);
+    assert_eq!((status, &result["reached"], &result["reason"]), (3, &false.into(), &"subdomain limit".into()));
+}
+
+#[test]
+fn a_property_is_a_question_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let problem = folder.path().join("problem.json");
+    let network = example("networks/parking.onnx");
+    let property = example("properties/parking_corner.vnnlib");
+    for (complement, id) in [(false, "set"), (true, "complement")] {
+        let file = json!({ "id": id, "network": network, "property": property, "complement": complement, "coverage_target": 0.9 });
+        fs::write(&problem, file.to_string()).unwrap();
+        let (status, result) = run_json(&["preimage", text(&problem)]);
+        assert!(status == 0 || status == 3, "{result}");
+        assert_eq!(result["id"], id);
+    }
+}
+
+#[test]
+fn mistakes_in_a_problem_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let problem = folder.path().join("problem.json");
+    let network = example("networks/parking.onnx");
+    let ends = json!({ "network": network, "input_lower": [0, 0], "input_upper": [1, 1] });
+    let with = |key: &str, value: Value| {
+        let mut file = ends.clone();
+        file[key] = value;
+        file.to_string()
+    };
+    for (content, expected) in [
+        ("{".into(), "expected a preimage problem"),
+        ("[]".into(), "a JSON object"),
+        (with("outptu_rows", json!([])), "unknown field `outptu_rows`"),
+        (ends.to_string(), "one of output_rows, output_polytopes and robustness"),
+        (with("output_rows", json!([[1, 2]])), "2 coefficients but the network 4 outputs"),
+        (with("robustness", json!({ "target": 9 })), "classes"),
+        (
+            json!({ "network": network, "image": [0, 0], "output_rows": [[1, 0, 0, 0]] }).to_string(),
+            "either a patch or a mask",
+        ),
+        (
+            json!({ "network": network, "image": [0, 0], "mask": [7], "output_rows": [[1, 0, 0, 0]] }).to_string(),
+            "value 7 of 2",
+        ),
+        (json!({ "problems": [{ "id": "a" }] }).to_string(), "choose one with --id, of a"),
+        (
+            json!({ "network": network, "input_lower": [2, 0], "input_upper": [1, 1], "output_rows": [[1, 0, 0, 0]] })
+                .to_string(),
+            "above upper bound",
+        ),
+    ] {
+        let content: String = content;
+        fs::write(&problem, &content).unwrap();
+        let run = run(&["preimage", text(&problem)]);
+        assert_eq!(run.status, 2, "{content}: {}", run.stdout);
+        assert!(run.stderr.contains(expected) && run.stderr.contains("problem.json"), "{content}: {}", run.stderr);
+    }
+}
