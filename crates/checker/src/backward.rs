@@ -44,6 +44,10 @@ const PARALLEL_BLOCKS: usize = 8;
 /// A piece that its splits leave empty has the bound `+∞`; a bound that is not known is `−∞`. Slopes beyond `[0, 1]` do not exist, a
 /// multiplier that is negative or not a number makes the bound `−∞`.
 pub fn bound(scope: &Scope, node: usize, lanes: &[Lane]) -> Vec<f64> {
+    if scope.is_broken() || scope.is_empty() {
+        let bound = if scope.is_broken() { f64::NEG_INFINITY } else { f64::INFINITY };
+        return vec![bound; lanes.len()];
+    }
     let of = |block: &[Lane]| {
         let bounds = Pass::new(scope, block).run(node);
         (0..block.len()).map(|r| bounds[r]).collect::<Vec<f64>>()
@@ -93,8 +97,8 @@ impl<'a> Pass<'a> {
             slack: [TINY; LANES],
             n_terms: 16,
             splits: vec![Vec::new(); n],
-            is_empty: [scope.is_empty(); LANES],
-            is_wrong: [scope.is_broken(); LANES],
+            is_empty: [false; LANES],
+            is_wrong: [false; LANES],
         };
         for (r, lane) in lanes.iter().enumerate() {
             for &(split, beta) in lane.splits {
@@ -251,12 +255,14 @@ impl<'a> Pass<'a> {
         let mut splits = splits.iter().peekable();
         for (j, a) in rows.iter().enumerate() {
             let lines = known.lines[j];
-            if lines == Lines::ZERO {
-                continue;
-            }
-            if lines == Lines::IDENTITY {
-                to[j] = *a;
-                continue;
+            if splits.peek().is_none_or(|split| split.0 as usize > j) {
+                if lines == Lines::ZERO {
+                    continue;
+                }
+                if lines == Lines::IDENTITY {
+                    to[j] = *a;
+                    continue;
+                }
             }
             let mut low = [lines.low; LANES];
             let (mut low_at, mut up, mut up_at) = ([lines.low_at; LANES], [lines.up; LANES], [lines.up_at; LANES]);
@@ -268,7 +274,6 @@ impl<'a> Pass<'a> {
                     }
                 }
             }
-            while splits.next_if(|split| (split.0 as usize) < j).is_some() {}
             while let Some(&(_, r, is_active, multiplier)) = splits.next_if(|split| split.0 as usize == j) {
                 // Held `z ≥ 0`: the value is `z`, and `−β z ≤ 0` may be added; held `z ≤ 0`: it is zero, and `+β z ≤ 0`.
                 let slope = if is_active { 1.0 } else { 0.0 };

@@ -1,6 +1,8 @@
 //! Certificates of verification, and the checker that accepts or rejects them.
 
 mod backward;
+pub mod certificate;
+mod check;
 mod error;
 mod exponential;
 mod lines;
@@ -10,6 +12,7 @@ mod rounding;
 mod scope;
 
 pub use backward::{Lane, Row, bound};
+pub use check::{Census, Digests, Judgement, Progress, Rejection, check, exclude, header};
 pub use error::Error;
 pub use question::Question;
 pub use scope::{Method, Rounding, Scope, Split};

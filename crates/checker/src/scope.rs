@@ -103,7 +103,7 @@ impl<'a> Scope<'a> {
     pub fn of(network: &'a Network, lower: &[f64], upper: &[f64], method: Method, rounding: Rounding) -> Self {
         let mut scope = Self::start(network, lower, upper, &[], rounding);
         while let Some(node) = scope.next() {
-            scope.bound_operand(node, method);
+            scope.bound_operand(node, method, &[]);
             scope.settle(node, None);
         }
         scope
@@ -169,8 +169,9 @@ impl<'a> Scope<'a> {
         (0..lower.len() as u32).filter(|&j| lower[j as usize] < 0.0 && upper[j as usize] > 0.0).collect()
     }
 
-    /// Linear bounds of those neurons of the operand of `node`, if that is an activation, that intervals leave undecided.
-    pub fn bound_operand(&mut self, node: usize, method: Method) {
+    /// Linear bounds of those neurons of the operand of `node`, if that is an activation, that intervals leave undecided; `except`
+    /// these, which rise.
+    pub fn bound_operand(&mut self, node: usize, method: Method, except: &[u32]) {
         let Op::Activation(activation) = &self.network.nodes()[node].op else { return };
         let operand = self.network.nodes()[node].inputs[0].0;
         let is_exact = match &self.network.nodes()[operand].op {
@@ -182,8 +183,10 @@ impl<'a> Scope<'a> {
             return;
         }
         let known = &self.nodes[operand];
-        let undecided: Vec<usize> =
-            (0..known.lower.len()).filter(|&j| is_undecided(activation, known.lower[j], known.upper[j])).collect();
+        let is_wanted = |&j: &usize| {
+            is_undecided(activation, known.lower[j], known.upper[j]) && except.binary_search(&(j as u32)).is_err()
+        };
+        let undecided: Vec<usize> = (0..known.lower.len()).filter(is_wanted).collect();
         let lanes: Vec<Lane> =
             undecided.iter().flat_map(|&j| [Row::Lower(j), Row::Upper(j)]).map(Lane::plain).collect();
         let bounds = bound(self, operand, &lanes);
@@ -194,8 +197,7 @@ impl<'a> Scope<'a> {
                 (self.nodes[operand].lower[j], self.nodes[operand].upper[j]) = (ends[0], -ends[1]);
             }
         }
-        self.nodes[operand].settle();
-        self.look_at(operand);
+        self.relook(operand);
     }
 
     /// Intersects the bounds of a neuron with others that hold; ends that are NaN say nothing.
@@ -207,6 +209,30 @@ impl<'a> Scope<'a> {
         if upper < known.upper[neuron] {
             known.upper[neuron] = upper;
         }
+    }
+
+    /// Takes over a bound that was proved: of a neuron, or of its negative for the upper end. One that is infinite was proved by
+    /// showing that there is no input.
+    pub fn learn(&mut self, node: usize, neuron: usize, is_upper: bool, claim: f32) {
+        let claim = f64::from(claim);
+        if claim == f64::INFINITY {
+            self.is_empty = true;
+        } else if is_upper {
+            self.tighten(node, neuron, f64::NEG_INFINITY, -claim);
+        } else {
+            self.tighten(node, neuron, claim, f64::INFINITY);
+        }
+    }
+
+    /// Recomputes what follows from a node's ends after some were changed.
+    pub fn relook(&mut self, node: usize) {
+        self.nodes[node].settle();
+        self.look_at(node);
+    }
+
+    /// Whether a node is bounded.
+    pub fn has(&self, node: usize) -> bool {
+        node < self.nodes.len()
     }
 
     /// Declares which neurons of a `ReLU` have slopes of their own in rows of this scope; `neurons` rise.
@@ -234,8 +260,7 @@ impl<'a> Scope<'a> {
                 let (lower, upper) = if split.is_active { (0.0, f64::INFINITY) } else { (f64::NEG_INFINITY, 0.0) };
                 self.tighten(operand, split.neuron as usize, lower, upper);
             }
-            self.nodes[operand].settle();
-            self.look_at(operand);
+            self.relook(operand);
         }
         let of = &self.network.nodes()[node];
         let operand = |i: usize| &self.nodes[of.inputs[i].0];
