@@ -62,6 +62,8 @@ pub enum Command {
     Verify(VerifyTask),
     /// Prove that every image as similar as a threshold keeps the class of its reference
     Ssim(SsimTask),
+    /// Check a certificate, independently of what wrote it: exit status 0 if it is accepted, 1 if it is rejected
+    Check(CheckTask),
     /// Measure how fast something is
     #[command(subcommand)]
     Bench(Bench),
@@ -88,6 +90,20 @@ pub struct InspectTask {
     /// A property: VNN-LIB
     #[arg(long, value_name = "P")]
     pub property: Option<PathBuf>,
+}
+
+/// A certificate and what it is about.
+#[derive(Debug, Clone, Args)]
+pub struct CheckTask {
+    /// The certificate, as `verify --certificate` writes it
+    #[arg(value_name = "CERTIFICATE")]
+    pub certificate: PathBuf,
+    /// The network: ONNX, or `NNet` by its extension
+    #[arg(long, value_name = "N")]
+    pub network: PathBuf,
+    /// The property: VNN-LIB
+    #[arg(long, value_name = "P")]
+    pub property: PathBuf,
 }
 
 /// A job file.
@@ -182,7 +198,7 @@ pub struct VerifyTask {
     #[arg(long, value_name = "P", requires = "network")]
     pub property: Option<PathBuf>,
     /// Instead of one property, a list: onnx,vnnlib,timeout
-    #[arg(long, value_name = "I.csv", conflicts_with_all = ["network", "property", "counterexample"])]
+    #[arg(long, value_name = "I.csv", conflicts_with_all = ["network", "property", "counterexample", "certificate"])]
     pub instances: Option<PathBuf>,
     /// Where the list's results go, row by row; rows that are already there are skipped
     #[arg(long, value_name = "R.csv", requires = "instances")]
@@ -190,6 +206,9 @@ pub struct VerifyTask {
     /// Where to write a counterexample, in the format of VNN-COMP
     #[arg(long, value_name = "OUT")]
     pub counterexample: Option<PathBuf>,
+    /// Where to write a certificate if the property is verified, for `diadem check`
+    #[arg(long, value_name = "OUT")]
+    pub certificate: Option<PathBuf>,
     /// Subdomains to bound before giving up, for each question
     #[arg(long, value_name = "N")]
     pub max_subdomains: Option<u64>,
@@ -229,9 +248,8 @@ impl SplitName {
 impl VerifyTask {
     /// Takes relative paths to start at `folder`.
     pub fn start_at(&mut self, folder: &Path) {
-        for path in
-            [&mut self.network, &mut self.property, &mut self.instances, &mut self.results, &mut self.counterexample]
-        {
+        let Self { network, property, instances, results, counterexample, certificate, .. } = self;
+        for path in [network, property, instances, results, counterexample, certificate] {
             start_at(path, folder);
         }
     }

@@ -10,7 +10,7 @@ use crate::arguments::VerifyTask;
 use crate::progress::SearchBar;
 use crate::session::Session;
 use crate::status::Status;
-use crate::{console, counterexample, input, instances};
+use crate::{certificate, console, counterexample, input, instances};
 
 /// What is known of one question, as JSON.
 #[derive(Debug, Clone, Serialize)]
@@ -66,14 +66,17 @@ fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) ->
         split: task.split.choice(),
     };
     let mut bar = SearchBar::new("", session.timeout_s, session.is_quiet);
-    let decided = decide(network, property, &options, session, &mut bar);
+    let decided = match &task.certificate {
+        Some(out) => certified(network, property, out, &options, session, &mut bar),
+        None => decide(network, property, &options, session, &mut bar),
+    };
     bar.finish();
     let (outcome, time_s) = decided?;
     if let (Verdict::Falsified(found), Some(path)) = (&outcome.verdict, &task.counterexample) {
         counterexample::write(path, found)?;
     }
     let result = VerifyResult::new(&outcome, time_s);
-    session.print(&text(&result, task.counterexample.as_deref(), session.is_quiet));
+    session.print(&text(&result, task, session.is_quiet));
     session.write_json("verify", &result)?;
     Ok(match outcome.verdict {
         Verdict::Verified => Status::Done,
@@ -95,6 +98,23 @@ pub fn decide(
     let verify = Verify { network: &network, property: &property, device: session.device()? };
     let outcome = verify.run(options, bar)?;
     session.note_fallback(outcome.fallback.as_deref());
+    Ok((outcome, start.elapsed().as_secs_f64()))
+}
+
+/// As [`decide`], with a certificate.
+fn certified(
+    network: &Path,
+    property: &Path,
+    out: &Path,
+    options: &VerifyOptions,
+    session: &Session,
+    bar: &mut SearchBar,
+) -> Result<(Outcome, f64)> {
+    let start = Instant::now();
+    let files = (network, property, out);
+    let (network, property) = input::question(network, property)?;
+    let verify = Verify { network: &network, property: &property, device: session.device()? };
+    let outcome = certificate::decide(&verify, options, files, session, bar)?;
     Ok((outcome, start.elapsed().as_secs_f64()))
 }
 
@@ -141,7 +161,7 @@ impl VerifyResult {
     }
 }
 
-fn text(result: &VerifyResult, counterexample: Option<&Path>, is_quiet: bool) -> String {
+fn text(result: &VerifyResult, task: &VerifyTask, is_quiet: bool) -> String {
     let mut text = format!(
         "{}  {:.3} s, {} subdomains, {}\n",
         console::verdict(result.verdict).trim_end(),
@@ -152,8 +172,11 @@ fn text(result: &VerifyResult, counterexample: Option<&Path>, is_quiet: bool) ->
     if !is_quiet {
         let _ = writeln!(text, "by {}", result.plan.join(", "));
     }
-    if let (Some(_), Some(path)) = (&result.counterexample, counterexample) {
+    if let (Some(_), Some(path)) = (&result.counterexample, &task.counterexample) {
         let _ = writeln!(text, "counterexample written to {}", path.display());
+    }
+    if let ("verified", Some(path)) = (result.verdict, &task.certificate) {
+        let _ = writeln!(text, "certificate written to {}", path.display());
     }
     text
 }

@@ -18,7 +18,7 @@ mod slack;
 pub mod sweep;
 
 pub use branch::{Branched, Budget, Piece, Rule};
-pub use device::host::{Ascent, Ended, Keep, Split};
+pub use device::host::{Ascent, Ended, Keep, Proof, Split};
 pub use device::{Device, DeviceChoice, DeviceDescription, host_peak_flop_per_s};
 pub use dual::{Base, Lane, Target};
 pub use engine::{Batch, BoundEngine, Bounds, Wanted};

@@ -39,6 +39,18 @@ impl<'a> Lane<'a> {
 /// Blocks from which on they are spread over the cores.
 const PARALLEL_BLOCKS: usize = 8;
 
+/// What may be claimed of a bound: an f32 at or below it; `−∞` of one that is none.
+pub fn claim(bound: f64) -> f32 {
+    let nearest = bound as f32;
+    if bound.is_nan() {
+        f32::NEG_INFINITY
+    } else if f64::from(nearest) > bound {
+        nearest.next_down()
+    } else {
+        nearest
+    }
+}
+
 /// Lower bounds of rows of a node: CROWN, with the slopes and multipliers of each lane.
 ///
 /// A piece that its splits leave empty has the bound `+∞`; a bound that is not known is `−∞`. Slopes beyond `[0, 1]` do not exist, a

@@ -11,4 +11,7 @@ pub enum Error {
     /// The bounds.
     #[error(transparent)]
     Bounds(#[from] bounds::Error),
+    /// The certificate.
+    #[error("{0}")]
+    Certificate(String),
 }

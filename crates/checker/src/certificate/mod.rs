@@ -35,7 +35,7 @@ mod writer;
 
 pub use header::{Digest, Header};
 pub(crate) use reader::{Reader, to_floats, to_halves};
-pub(crate) use tape::{BoxState, Lemma, LeafRecord, Part, PieceState, Tape};
+pub(crate) use tape::{BoxState, LeafRecord, Lemma, Part, PieceState, Tape};
 pub use writer::{BoxId, ContextId, Origin, PieceId, Writer};
 
 /// What a file starts with.

@@ -103,15 +103,18 @@ impl<'a> Tape<'a> {
         if start > body {
             return Err(format("cut short"));
         }
-        let mut tape =
-            Self { header, roots: Vec::new(), boxes: Vec::new(), contexts: Vec::new(), pieces: Vec::new() };
+        let mut tape = Self { header, roots: Vec::new(), boxes: Vec::new(), contexts: Vec::new(), pieces: Vec::new() };
         let mut reader = Reader::new(&bytes[start..body]);
         let mut n_records = 0;
         loop {
             let tag = reader.byte()?;
             if tag == tag::END {
                 let is_all = reader.number()? == n_records && reader.is_at_end();
-                return if is_all { Ok(tape) } else { Err(format("records are missing, or something follows its end")) };
+                return if is_all {
+                    Ok(tape)
+                } else {
+                    Err(format("records are missing, or something follows its end"))
+                };
             }
             tape.record(tag, &mut reader).map_err(|error| match error {
                 Error::Format(what) => Error::Format(format!("record {n_records}: {what}")),

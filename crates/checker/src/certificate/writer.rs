@@ -43,7 +43,10 @@ pub struct Writer<'a> {
 
 impl fmt::Debug for Writer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("n_records", &self.n_records).field("failure", &self.failure).finish_non_exhaustive()
+        f.debug_struct("Writer")
+            .field("n_records", &self.n_records)
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 use super::{Census, Progress, Rejection, rejection};
 use crate::backward::{Lane, Row, bound};
-use crate::certificate::{Lemma, LeafRecord, Part, PieceState, Reader, Tape, to_floats, to_halves};
+use crate::certificate::{LeafRecord, Lemma, Part, PieceState, Reader, Tape, to_floats, to_halves};
 use crate::question::Question;
 use crate::scope::{Method, Rounding, Scope, Split};
 
@@ -227,13 +227,7 @@ impl<'a> ContextCheck<'a> {
 }
 
 /// A lane from its bytes: as many multipliers as splits, and all slopes or none.
-fn owned<'r>(
-    scope: &Scope,
-    row: Row<'r>,
-    alpha: &[u8],
-    beta: &[u8],
-    path: &[Split],
-) -> Result<OwnedLane<'r>, String> {
+fn owned<'r>(scope: &Scope, row: Row<'r>, alpha: &[u8], beta: &[u8], path: &[Split]) -> Result<OwnedLane<'r>, String> {
     if beta.len() / 4 != path.len() {
         return Err(format!("{} multipliers for {} splits", beta.len() / 4, path.len()));
     }

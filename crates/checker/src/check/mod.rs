@@ -89,12 +89,7 @@ pub fn header(bytes: &[u8]) -> Result<Header, Error> {
 ///
 /// # Errors
 /// When the bytes are no certificate, or one of other files.
-pub fn check(
-    question: &Question,
-    digests: Digests,
-    bytes: &[u8],
-    progress: &Progress,
-) -> Result<Judgement, Error> {
+pub fn check(question: &Question, digests: Digests, bytes: &[u8], progress: &Progress) -> Result<Judgement, Error> {
     let tape = Tape::read(bytes)?;
     for (what, named, given) in
         [("network", tape.header.network, digests.network), ("property", tape.header.property, digests.property)]
@@ -282,13 +277,7 @@ impl Check<'_> {
     }
 
     /// Checks every leaf below a box, in parallel.
-    fn check_boxes(
-        &self,
-        disjuncts: &[u32],
-        root: u32,
-        pieces: &[bool],
-        census: &mut Census,
-    ) -> Result<(), Rejection> {
+    fn check_boxes(&self, disjuncts: &[u32], root: u32, pieces: &[bool], census: &mut Census) -> Result<(), Rejection> {
         let region = &self.question.property.disjuncts[disjuncts[0] as usize].region;
         let mut walk = BoxWalk::new(self.tape, root, &region.lower, &region.upper);
         loop {
@@ -338,7 +327,13 @@ impl Check<'_> {
             if around.len() >= MOST_NESTED {
                 return Err(rejection(format!("context {id}"), format!("more than {MOST_NESTED} lie around it")));
             }
-            let of = ContextCheck { question: self.question, tape: self.tape, relus: &self.relus, progress: self.progress, id };
+            let of = ContextCheck {
+                question: self.question,
+                tape: self.tape,
+                relus: &self.relus,
+                progress: self.progress,
+                id,
+            };
             let parent = around.last().map(|(scope, _)| scope);
             let scope = of.scope((&leaf.lower, &leaf.upper), parent, side, &mut census)?;
             if let Some((_, n_left)) = around.last_mut() {

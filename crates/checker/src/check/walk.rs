@@ -54,7 +54,11 @@ impl<'a> BoxWalk<'a> {
             let Some(step) = self.steps.pop() else { break };
             let id = match step {
                 Step::Move { input, is_upper, to } => {
-                    if is_upper { self.upper[input] = to } else { self.lower[input] = to }
+                    if is_upper {
+                        self.upper[input] = to
+                    } else {
+                        self.lower[input] = to
+                    }
                     continue;
                 }
                 Step::Enter(id) => id,
@@ -65,7 +69,10 @@ impl<'a> BoxWalk<'a> {
             };
             let input = input as usize;
             let (Some(&l), Some(&u)) = (self.lower.get(input), self.upper.get(input)) else {
-                return Err(rejection(format!("box {id}"), format!("it is halved along an input {input} that there is none")));
+                return Err(rejection(
+                    format!("box {id}"),
+                    format!("it is halved along an input {input} that there is none"),
+                ));
             };
             // In reverse: the half below, back, the half above, back. A value outside leaves one half without points.
             let change = |is_upper, to| Step::Move { input, is_upper, to };

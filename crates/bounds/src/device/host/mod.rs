@@ -12,7 +12,7 @@ mod ascent;
 mod scope;
 
 pub use crate::kernels::LANES;
-pub use ascent::{Ascent, Ended, Goal, Keep, LaneBlock, Shared, Start};
+pub use ascent::{Ascent, Ended, Goal, Keep, LaneBlock, Proof, Shared, Start};
 pub use scope::{Scope, Split};
 
 /// Most rows that are propagated together: four vectors, what the registers hold.
