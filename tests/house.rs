@@ -7,7 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::support::root;
 
 /// The libraries and what each may use.
-const ARROWS: [(&str, &[&str]); 3] = [("network", &[]), ("bounds", &["network"]), ("driver", &["bounds", "network"])];
+const ARROWS: [(&str, &[&str]); 4] = [
+    ("network", &[]),
+    ("bounds", &["network"]),
+    ("checker", &["network"]),
+    ("driver", &["bounds", "checker", "network"]),
+];
 
 /// Shaders without a twin: they move data that the host has in place, schedule, or choose as `host.rs` does between kernels.
 const GPU_ONLY: [&str; 3] = ["assign_rows", "split_choice", "store_slopes"];
@@ -105,8 +110,13 @@ fn crates_use_only_what_the_arrows_allow() {
 
 #[test]
 fn special_dependencies_stay_where_they_belong() {
-    let manifests =
-        [("", "cli"), ("crates/network", "network"), ("crates/bounds", "bounds"), ("crates/driver", "driver")];
+    let manifests = [
+        ("", "cli"),
+        ("crates/network", "network"),
+        ("crates/bounds", "bounds"),
+        ("crates/checker", "checker"),
+        ("crates/driver", "driver"),
+    ];
     for (folder, name) in manifests {
         let used = dependencies(&root().join(folder).join("Cargo.toml"));
         for (dependency, owner) in [
