@@ -198,7 +198,7 @@ pub struct VerifyTask {
     #[arg(long, value_name = "P", requires = "network")]
     pub property: Option<PathBuf>,
     /// Instead of one property, a list: onnx,vnnlib,timeout
-    #[arg(long, value_name = "I.csv", conflicts_with_all = ["network", "property", "counterexample", "certificate"])]
+    #[arg(long, value_name = "I.csv", conflicts_with_all = ["network", "property", "counterexample", "certificate", "deployed"])]
     pub instances: Option<PathBuf>,
     /// Where the list's results go, row by row; rows that are already there are skipped
     #[arg(long, value_name = "R.csv", requires = "instances")]
@@ -209,6 +209,9 @@ pub struct VerifyTask {
     /// Where to write a certificate if the property is verified, for `diadem check`
     #[arg(long, value_name = "OUT")]
     pub certificate: Option<PathBuf>,
+    /// Verified is to hold for every evaluation in these floats, whatever the order of its sums, not only in real arithmetic
+    #[arg(long, value_name = "FLOAT")]
+    pub deployed: Option<DeployedFloat>,
     /// Subdomains to bound before giving up, for each question
     #[arg(long, value_name = "N")]
     pub max_subdomains: Option<u64>,
@@ -219,6 +222,14 @@ pub struct VerifyTask {
     #[arg(long, value_name = "KIND", default_value = "auto")]
     #[serde(default)]
     pub split: SplitName,
+}
+
+/// In which floats a network is deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeployedFloat {
+    /// Single precision, rounded to nearest
+    F32,
 }
 
 /// What is split.

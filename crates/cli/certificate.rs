@@ -1,19 +1,21 @@
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use checker::certificate::{FORMAT, Header};
+use checker::certificate::{Evaluation, FORMAT, Header};
 use driver::{Outcome, Recorder, Verdict, Verify, VerifyOptions};
 
 use crate::progress::SearchBar;
 use crate::session::{DeviceFields, Session};
 
-/// Decides a question and writes the certificate of what it proved. It appears under its name only once it is whole.
+/// Decides a question by what the checker accepts, and writes the certificate of it, if one is wanted. It appears under its name only
+/// once it is whole.
 pub fn decide(
     verify: &Verify,
     options: &VerifyOptions,
-    (network, property, out): (&Path, &Path, &Path),
+    (network, property): (&Path, &Path),
+    (out, evaluation): (Option<&Path>, Evaluation),
     session: &Session,
     bar: &mut SearchBar,
 ) -> Result<Outcome> {
@@ -21,11 +23,19 @@ pub fn decide(
     let header = Header {
         format: FORMAT,
         job: "verify".into(),
+        evaluation,
         tool: concat!("diadem ", env!("CARGO_PKG_VERSION")).into(),
         device: format!("{} ({})", device.name, device.backend),
         arithmetic: "searched in f32 and f64, accepted in f64 rounded outward".into(),
         network: checker::digest(network)?,
         property: checker::digest(property)?,
+    };
+    let Some(out) = out else {
+        // The checker's functions decide; nobody wants to read what they said.
+        let mut recorder = Recorder::new(verify.network, verify.property, io::sink(), &header)?;
+        let outcome = verify.run_recorded(options, bar, &mut recorder)?;
+        session.note_fallback(outcome.fallback.as_deref());
+        return Ok(outcome);
     };
     let partial = partial(out);
     let cannot = || format!("{}: the certificate cannot be written", out.display());

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use checker::certificate::Evaluation;
 use driver::{Outcome, Verdict, Verify, VerifyOptions};
 use serde::Serialize;
 
@@ -66,9 +67,10 @@ fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) ->
         split: task.split.choice(),
     };
     let mut bar = SearchBar::new("", session.timeout_s, session.is_quiet);
-    let decided = match &task.certificate {
-        Some(out) => certified(network, property, out, &options, session, &mut bar),
-        None => decide(network, property, &options, session, &mut bar),
+    let decided = if task.certificate.is_some() || task.deployed.is_some() {
+        certified(network, property, task, &options, session, &mut bar)
+    } else {
+        decide(network, property, &options, session, &mut bar)
     };
     bar.finish();
     let (outcome, time_s) = decided?;
@@ -101,20 +103,22 @@ pub fn decide(
     Ok((outcome, start.elapsed().as_secs_f64()))
 }
 
-/// As [`decide`], with a certificate.
+/// As [`decide`], with a certificate, or of the deployed network.
 fn certified(
     network: &Path,
     property: &Path,
-    out: &Path,
+    task: &VerifyTask,
     options: &VerifyOptions,
     session: &Session,
     bar: &mut SearchBar,
 ) -> Result<(Outcome, f64)> {
     let start = Instant::now();
-    let files = (network, property, out);
+    let files = (network, property);
+    let evaluation = if task.deployed.is_some() { Evaluation::F32 } else { Evaluation::Real };
     let (network, property) = input::question(network, property)?;
     let verify = Verify { network: &network, property: &property, device: session.device()? };
-    let outcome = certificate::decide(&verify, options, files, session, bar)?;
+    let outcome =
+        certificate::decide(&verify, options, files, (task.certificate.as_deref(), evaluation), session, bar)?;
     Ok((outcome, start.elapsed().as_secs_f64()))
 }
 

@@ -153,6 +153,9 @@ impl<'a> Pass<'a> {
                 Op::Input => self.concretise(&rows),
                 Op::Affine(affine) => self.affine(id, affine, &rows),
                 Op::Add => {
+                    for (a, error) in rows.iter().zip(&self.scope.nodes[id].errors) {
+                        (0..LANES).for_each(|r| self.slack[r] += a[r].abs() * error);
+                    }
                     for input in &of.inputs {
                         self.with_operand(input.0, |_, to| {
                             to.iter_mut().zip(&rows).for_each(|(to, a)| (0..LANES).for_each(|r| to[r] += a[r]));
@@ -168,7 +171,7 @@ impl<'a> Pass<'a> {
         for r in 0..self.lanes.len() {
             let pay = 2.0 * (gamma * self.magnitude[r] + self.slack[r]);
             let bound = match self.scope.rounding {
-                Rounding::Outward => (self.sum[r] - pay).next_down(),
+                Rounding::Outward | Rounding::Deployed => (self.sum[r] - pay).next_down(),
                 Rounding::Ignored => self.sum[r],
             };
             // What overflowed anywhere is infinite or not a number in `pay`.

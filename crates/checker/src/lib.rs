@@ -3,6 +3,7 @@
 mod backward;
 pub mod certificate;
 mod check;
+pub mod deployed;
 mod error;
 mod exponential;
 mod files;

@@ -1,18 +1,21 @@
 use network::{Activation, Affine, MaxPool, Network, Op};
 
 use crate::backward::{Lane, Row, bound};
+use crate::deployed;
 use crate::lines::{Lines, is_undecided};
 use crate::product;
 use crate::rounding::{TINY, UNIT, gamma};
 
-/// Whether bounds are moved outward by what rounding may cost. They always are, except in comparisons with other
-/// implementations.
+/// Whose rounding bounds are moved outward by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rounding {
-    /// They are: only such bounds prove something.
+    /// The checker's own: the bounds hold for the network in real arithmetic.
     #[default]
     Outward,
-    /// They are not.
+    /// That of the network, too: the bounds hold for every evaluation in f32, whatever the order of its sums (see
+    /// [`crate::deployed`]).
+    Deployed,
+    /// Nobody's: such bounds prove nothing, and serve comparisons with other implementations.
     Ignored,
 }
 
@@ -68,7 +71,7 @@ pub(crate) struct Known {
     pub reach: f64,
     /// Neurons that are not constant zero.
     pub alive: Vec<u32>,
-    /// Of an affine node: what a row loses per unit of its coefficient on each output.
+    /// Of an affine node or a sum: what a row loses per unit of its coefficient on each output.
     pub errors: Vec<f64>,
     /// Of an activation: its lines.
     pub lines: Vec<Lines>,
@@ -269,11 +272,20 @@ impl<'a> Scope<'a> {
             Op::Affine(affine) => self.affine(affine, operand(0)),
             Op::Add => {
                 let (mut lower, mut upper) = (operand(0).lower.clone(), operand(0).upper.clone());
+                let mut errors = vec![0.0; lower.len()];
+                if self.rounding == Rounding::Deployed {
+                    let magnitude = |j: usize| (0..of.inputs.len()).map(|i| operand(i).high(j)).sum();
+                    (0..errors.len()).for_each(|j| errors[j] = deployed::sum(of.inputs.len(), magnitude(j)));
+                }
                 for i in 1..of.inputs.len() {
                     lower.iter_mut().zip(&operand(i).lower).for_each(|(sum, l)| *sum = self.down(*sum + l));
                     upper.iter_mut().zip(&operand(i).upper).for_each(|(sum, u)| *sum = self.up(*sum + u));
                 }
-                Known::new(lower, upper)
+                if self.rounding == Rounding::Deployed {
+                    lower.iter_mut().zip(&errors).for_each(|(l, error)| *l = self.down(*l - 2.0 * error));
+                    upper.iter_mut().zip(&errors).for_each(|(u, error)| *u = self.up(*u + 2.0 * error));
+                }
+                Known { errors, ..Known::new(lower, upper) }
             }
             Op::Activation(activation) => {
                 let from = operand(0);
@@ -316,15 +328,22 @@ impl<'a> Scope<'a> {
         let error = &affine.error;
         let at = |list: &[f64], k: usize| list.get(k).copied().unwrap_or(0.0);
         let total: f64 = reach.iter().sum();
+        let is_deployed = self.rounding == Rounding::Deployed;
+        if is_deployed {
+            reach.iter_mut().for_each(|reach| *reach = deployed::reach(*reach));
+        }
         let n_out = affine.n_out();
         let (mut lower, mut upper) = (Vec::with_capacity(n_out), Vec::with_capacity(n_out));
         let mut errors = Vec::with_capacity(n_out);
         for k in 0..n_out {
             let [sum, spread, magnitude] = product::forward(&affine.map, k, &centre, &radius, &reach);
             let b = affine.bias[k];
-            let wrong = error.relative * magnitude + at(&error.absolute, k) * total + at(&error.bias, k);
+            let mut wrong = error.relative * magnitude + at(&error.absolute, k) * total + at(&error.bias, k);
+            if is_deployed {
+                wrong += deployed::affine(in_row, magnitude + b.abs(), total);
+            }
             let rounding = 2.0 * (gamma_row * (magnitude + b.abs()) + wrong + TINY);
-            let pay = if self.rounding == Rounding::Outward { rounding } else { 0.0 };
+            let pay = if self.rounding != Rounding::Ignored { rounding } else { 0.0 };
             let z = sum + b;
             lower.push(self.down(self.down(z - spread) - pay));
             upper.push(self.up(self.up(z + spread) + pay));
@@ -334,11 +353,11 @@ impl<'a> Scope<'a> {
     }
 
     fn down(&self, value: f64) -> f64 {
-        if self.rounding == Rounding::Outward { value.next_down() } else { value }
+        if self.rounding != Rounding::Ignored { value.next_down() } else { value }
     }
 
     fn up(&self, value: f64) -> f64 {
-        if self.rounding == Rounding::Outward { value.next_up() } else { value }
+        if self.rounding != Rounding::Ignored { value.next_up() } else { value }
     }
 
     /// Notes whether a node's bounds are empty, or not finite.

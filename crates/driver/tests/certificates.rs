@@ -4,7 +4,7 @@
 mod support;
 
 use bounds::Device;
-use checker::certificate::{Digest, FORMAT, Header};
+use checker::certificate::{Digest, Evaluation, FORMAT, Header};
 use checker::{Digests, Judgement, Progress, Question};
 use driver::{Limits, Recorder, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
 use network::{Activation, Network, NodeId, Op, Property, vnnlib};
@@ -17,10 +17,20 @@ fn digests() -> Digests {
 
 /// Searches, and returns the verdict with the certificate's bytes.
 fn certify(network: &Network, property: &Property, split: SplitChoice) -> (Verdict, Vec<u8>) {
+    certify_of(Evaluation::Real, network, property, split)
+}
+
+fn certify_of(
+    evaluation: Evaluation,
+    network: &Network,
+    property: &Property,
+    split: SplitChoice,
+) -> (Verdict, Vec<u8>) {
     let header = Header {
         format: FORMAT,
         job: "verify".into(),
         tool: "test".into(),
+        evaluation,
         device: "host".into(),
         arithmetic: "any".into(),
         network: digests().network,
@@ -341,6 +351,64 @@ fn biases_that_cancel_do_not_fool_it() {
         assert!(!matches!(verdict, Verdict::Falsified(_)), "2^{exponent}: {verdict:?}");
         if verdict == Verdict::Verified {
             judge(&network, &vnnlib::parse(text).unwrap(), &bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_holds_in_the_reals_by_less_than_f32_rounds_is_not_verified_of_the_deployed_network() {
+    // A sum of ten thousandths: in f32 it is off by up to 2⁻²⁴ times its length.
+    let mut builder = Network::builder(&[1]).unwrap();
+    let z = builder.push("z", dense(8, 1, vec![1.0; 8], vec![64.0; 8]), &[NodeId(0)], &[8]).unwrap();
+    let h = builder.push("h", Op::Activation(Activation::Relu), &[z], &[8]).unwrap();
+    let y = builder.push("y", dense(1, 8, vec![1.0; 8], vec![-512.0]), &[h], &[1]).unwrap();
+    let network = builder.build(y).unwrap();
+    // In the reals y = 8 x; the deployed network rounds each hidden value by up to 2⁻¹⁸ or so.
+    for (bound, is_real, is_deployed) in [(8.1, true, true), (8.00001, true, false), (7.9, false, false)] {
+        let text = format!(
+            "(declare-const X_0 Real)(declare-const Y_0 Real)\
+             (assert (>= X_0 0))(assert (<= X_0 1))(assert (>= Y_0 {bound}))"
+        );
+        let property = vnnlib::parse(&text).unwrap();
+        for (evaluation, expected) in [(Evaluation::Real, is_real), (Evaluation::F32, is_deployed)] {
+            let (verdict, bytes) = certify_of(evaluation, &network, &property, SplitChoice::Inputs);
+            assert_eq!(verdict == Verdict::Verified, expected, "{bound} {evaluation:?}: {verdict:?}");
+            assert_eq!(judge(&network, &property, &bytes).is_ok(), expected);
+        }
+    }
+}
+
+#[test]
+fn deployed_bounds_contain_f32_evaluations_in_any_order() {
+    let mut stream = Stream(17);
+    for _ in 0..40 {
+        let mut builder = Network::builder(&[2]).unwrap();
+        let mut last = NodeId(0);
+        // f32 weights.
+        for layer in 0..3 {
+            let n = builder.node(last).len();
+            let weight = (0..8 * n).map(|_| f64::from((4.0 * stream.unit() - 2.0) as f32)).collect();
+            let bias = (0..8).map(|_| f64::from((1000.0 * (stream.unit() - 0.5)) as f32)).collect();
+            last = builder.push(format!("z{layer}"), dense(8, n, weight, bias), &[last], &[8]).unwrap();
+            last = builder.push(format!("h{layer}"), Op::Activation(Activation::Relu), &[last], &[8]).unwrap();
+        }
+        let network = builder.build(last).unwrap();
+        // A point: all width is rounding.
+        let x = [f64::from(stream.unit() as f32), f64::from(stream.unit() as f32)];
+        let scope = checker::Scope::of(&network, &x, &x, checker::Method::Tightest, checker::Rounding::Deployed);
+        for order in 0..20 {
+            let mut values: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+            for node in network.nodes() {
+                values = match &node.op {
+                    Op::Affine(affine) => support::f32_affine(affine, &values, order, &mut stream),
+                    Op::Activation(_) => values.iter().map(|z| z.max(0.0)).collect(),
+                    _ => values,
+                };
+            }
+            let (lower, upper) = scope.bounds(network.nodes().len() - 1);
+            for (k, &y) in values.iter().enumerate() {
+                assert!(lower[k] <= f64::from(y) && f64::from(y) <= upper[k], "{} < {y} < {}", lower[k], upper[k]);
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ pub struct Header {
     pub job: String,
     /// What wrote it, with its version.
     pub tool: String,
+    /// Which evaluations of the network it speaks of.
+    pub evaluation: Evaluation,
     /// Where the bounds of the search were computed.
     pub device: String,
     /// In which floats.
@@ -21,6 +23,17 @@ pub struct Header {
     pub network: Digest,
     /// The digest of the property's file.
     pub property: Digest,
+}
+
+/// How a network is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evaluation {
+    /// In real arithmetic, on the stored weights.
+    #[default]
+    Real,
+    /// In f32, in any order of summation.
+    F32,
 }
 
 /// A SHA-256 digest, written as 64 hexadecimal digits.

@@ -33,7 +33,7 @@ mod reader;
 mod tape;
 mod writer;
 
-pub use header::{Digest, Header};
+pub use header::{Digest, Evaluation, Header};
 pub(crate) use reader::{Reader, to_floats, to_halves};
 pub(crate) use tape::{BoxState, LeafRecord, Lemma, Part, PieceState, Tape};
 pub use writer::{BoxId, ContextId, Origin, PieceId, Writer};

@@ -39,6 +39,8 @@ pub struct Writer<'a> {
     n_boxes: u32,
     n_contexts: u32,
     n_pieces: u32,
+    /// Records that may still be taken back, and the counts before them.
+    held: Option<(Vec<u8>, [u32; 4])>,
 }
 
 impl fmt::Debug for Writer<'_> {
@@ -62,6 +64,7 @@ impl<'a> Writer<'a> {
             n_boxes: 0,
             n_contexts: 0,
             n_pieces: 0,
+            held: None,
         };
         let text = serde_json::to_string(header).unwrap_or_default();
         writer.record.extend_from_slice(MAGIC);
@@ -184,9 +187,21 @@ impl<'a> Writer<'a> {
         self.end();
     }
 
-    /// Whether nothing failed so far.
-    pub fn is_intact(&self) -> bool {
-        self.failure.is_none()
+    /// Holds back what follows until [`Self::release`] says what becomes of it.
+    pub fn hold(&mut self) {
+        let counts = [self.n_records, self.n_boxes, self.n_contexts, self.n_pieces];
+        self.held.get_or_insert((Vec::new(), counts));
+    }
+
+    /// Writes what was held back, or takes it back as if it had never been.
+    pub fn release(&mut self, is_kept: bool) {
+        let Some((records, counts)) = self.held.take() else { return };
+        if is_kept {
+            self.record = records;
+            self.flush();
+        } else {
+            [self.n_records, self.n_boxes, self.n_contexts, self.n_pieces] = counts;
+        }
     }
 
     /// Ends the certificate.
@@ -194,6 +209,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// The first failure of the sink, whenever it was.
     pub fn finish(mut self) -> io::Result<()> {
+        self.release(false);
         let n_records = self.n_records;
         self.begin(tag::END);
         self.number(n_records);
@@ -220,6 +236,10 @@ impl<'a> Writer<'a> {
     }
 
     fn flush(&mut self) {
+        if let Some((records, _)) = &mut self.held {
+            records.extend_from_slice(&self.record);
+            return;
+        }
         self.digest.update(&self.record);
         if self.failure.is_none() {
             self.failure = self.sink.write_all(&self.record).err();

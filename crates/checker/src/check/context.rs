@@ -2,7 +2,7 @@ use super::{Census, Progress, Rejection, rejection};
 use crate::backward::{Lane, Row, bound};
 use crate::certificate::{LeafRecord, Lemma, Part, PieceState, Reader, Tape, to_floats, to_halves};
 use crate::question::Question;
-use crate::scope::{Method, Rounding, Scope, Split};
+use crate::scope::{Method, Scope, Split};
 
 /// One context of a certificate.
 pub struct ContextCheck<'a> {
@@ -40,7 +40,7 @@ impl<'a> ContextCheck<'a> {
             splits.push(side);
         }
         let network = self.question.network;
-        let mut scope = Scope::start(network, lower, upper, &splits, Rounding::Outward);
+        let mut scope = Scope::start(network, lower, upper, &splits, self.question.rounding());
         let mut parts = self.tape.contexts[self.id as usize].parts.iter().peekable();
         census.contexts += 1;
         while let Some(node) = scope.next() {

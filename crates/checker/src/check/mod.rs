@@ -12,14 +12,14 @@ use crate::backward::{Lane, Row, bound};
 use crate::certificate::{BoxState, Digest, Header, PieceState, Tape};
 use crate::error::Error;
 use crate::question::Question;
-use crate::scope::{Method, Rounding, Scope, Split};
+use crate::scope::{Method, Scope, Split};
 use context::ContextCheck;
 use walk::{BoxLeaf, BoxWalk};
 
 /// What a certificate was found to be.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Judgement {
-    /// It proves that no input violates the property, in real arithmetic on the stored weights.
+    /// It proves that no input violates the property, for the evaluations that its header names.
     Accepted(Census),
     /// It does not prove that.
     Rejected(Rejection),
@@ -100,7 +100,8 @@ pub fn check(question: &Question, digests: Digests, bytes: &[u8], progress: &Pro
             )));
         }
     }
-    let check = Check { question, tape: &tape, relus: question.relus(), progress };
+    let question = question.of(tape.header.evaluation)?;
+    let check = Check { question: &question, tape: &tape, relus: question.relus(), progress };
     Ok(match check.run() {
         Ok(census) => Judgement::Accepted(census),
         Err(rejection) => Judgement::Rejected(rejection),
@@ -114,7 +115,7 @@ pub fn exclude(question: &Question, disjuncts: &[u32], lower: &[f64], upper: &[f
         // A box without points.
         return Ok(());
     }
-    let scope = Scope::of(question.network, lower, upper, Method::Tightest, Rounding::Outward);
+    let scope = Scope::of(question.network, lower, upper, Method::Tightest, question.rounding());
     let half_spaces = |disjunct: u32| &question.property.disjuncts[disjunct as usize].half_spaces;
     let rows = disjuncts.iter().flat_map(|&disjunct| half_spaces(disjunct));
     let lanes: Vec<Lane> = rows.map(|row| Lane::plain(Row::HalfSpace(row))).collect();

@@ -1,6 +1,6 @@
 use bounds::{Ascent, Base, BoundEngine, ErrorKind, Keep, Lane, Proof, Split, Target};
 use checker::certificate::{ContextId, Origin, PieceId, Writer};
-use checker::{Method, Rounding, Row, Scope};
+use checker::{Method, Row, Scope};
 
 use super::{Recorder, ReluMap};
 use crate::error::Error;
@@ -23,6 +23,8 @@ pub struct Draft<'p, 'a> {
     scope: Scope<'a>,
     parent: Option<&'p ContextNotes<'a>>,
     map: ReluMap,
+    /// How lemmas are optimised.
+    ascent: Ascent,
 }
 
 /// The proof of one end of one neuron: leaves that cover the context.
@@ -94,8 +96,15 @@ impl<'p, 'a> Draft<'p, 'a> {
         if let Origin::Context(_, Some(side)) = origin {
             splits.push(side);
         }
-        let scope = Scope::start(recorder.question.network, lower, upper, &splits, Rounding::Outward);
-        Self { id: recorder.writer.context(origin), scope, parent, map: map.clone() }
+        let scope = Scope::start(recorder.question.network, lower, upper, &splits, recorder.question.rounding());
+        Self { id: recorder.writer.context(origin), scope, parent, map: map.clone(), ascent: Ascent::default() }
+    }
+
+    /// Optimises lemmas in this way.
+    #[must_use]
+    pub fn with_ascent(mut self, ascent: Ascent) -> Self {
+        self.ascent = ascent;
+        self
     }
 
     /// Writes lemmas up to the operand of an engine's activation, which stays to be bounded; to the end without one.
@@ -177,7 +186,7 @@ impl<'p, 'a> Draft<'p, 'a> {
         let has_tree = |neuron: u32| trees.iter().any(|tree| tree.neuron == neuron);
         let plain: Vec<u32> = undecided.iter().copied().filter(|&neuron| !has_tree(neuron)).collect();
         if !plain.is_empty() {
-            lemmas = optimised(engine, base, activation, &plain)?;
+            lemmas = optimised((engine, base), activation, &plain, &self.ascent)?;
         }
         let all: Vec<&LemmaTree> = lemmas.iter().chain(trees).collect();
         let n_slopes = self.scope.n_slopes();
@@ -237,13 +246,18 @@ impl<'p, 'a> Draft<'p, 'a> {
 }
 
 /// Optimised bounds of both ends of these neurons of an activation's operand, as far as the engine optimises them.
-fn optimised(engine: &BoundEngine, base: &Base, activation: u32, neurons: &[u32]) -> Result<Vec<LemmaTree>, Error> {
+fn optimised(
+    (engine, base): (&BoundEngine, &Base),
+    activation: u32,
+    neurons: &[u32],
+    ascent: &Ascent,
+) -> Result<Vec<LemmaTree>, Error> {
     let splits: Vec<(Split, f32)> = base.splits().iter().map(|split| (*split, 0.0)).collect();
     let ends = neurons.iter().flat_map(|&neuron| [false, true].map(|is_upper| (neuron, is_upper)));
     let lanes: Vec<Lane> =
         ends.map(|(neuron, is_upper)| Lane { neuron, is_upper, splits: &splits, alpha: &[] }).collect();
     let keep = Keep { proof: true, ..Keep::default() };
-    let ended = match engine.ascend(base, Target::Operand(activation), &lanes, &Ascent::default(), keep) {
+    let ended = match engine.ascend(base, Target::Operand(activation), &lanes, ascent, keep) {
         Err(bounds::Error { kind: ErrorKind::NotOptimised }) => return Ok(Vec::new()),
         ended => ended?,
     };

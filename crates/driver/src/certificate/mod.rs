@@ -7,10 +7,10 @@ mod context;
 
 use std::io::{self, Write};
 
-use bounds::Split;
-use checker::certificate::{BoxId, Header, PieceId, Writer};
+use bounds::{Ascent, BoundEngine, Keep, Split, Target};
+use checker::certificate::{BoxId, Header, Origin, PieceId, Writer};
 use checker::{Lane, Question, Row};
-use network::{Activation, HalfSpace, Network, Op, Property};
+use network::{Activation, BoxRegion, HalfSpace, Network, Op, Property};
 use rayon::prelude::*;
 
 use crate::error::Error;
@@ -28,17 +28,18 @@ pub struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Starts the certificate of a question.
+    /// Starts the certificate of a question; the header says of which evaluations of the network.
     ///
     /// # Errors
-    /// When network and property do not fit.
+    /// When network and property do not fit, or nothing can be said of these evaluations.
     pub fn new(
         network: &'a Network,
         property: &'a Property,
         sink: impl Write + Send + 'a,
         header: &Header,
     ) -> Result<Self, Error> {
-        let question = Question::new(network, property).map_err(|error| Error::Certificate(error.to_string()))?;
+        let question = Question::new(network, property).and_then(|question| question.of(header.evaluation));
+        let question = question.map_err(|error| Error::Certificate(error.to_string()))?;
         Ok(Self { relus: question.relus(), question, writer: Writer::new(sink, header) })
     }
 
@@ -82,16 +83,69 @@ impl<'a> Recorder<'a> {
     /// On which boxes (lower ends, then upper ends) the checker's plain bounds exclude every disjunct.
     pub(crate) fn excludes(&self, objective: &Objective, boxes: &[&[f32]]) -> Vec<bool> {
         let places: Vec<u32> = objective.disjuncts.iter().map(|(place, _)| *place as u32).collect();
-        let region = &objective.region;
         let question = self.question;
         let is_excluded = |ends: &&[f32]| {
-            let (lower, upper) = ends.split_at(ends.len() / 2);
-            // The region is no wider than its f32 ends.
-            let lower: Vec<f64> = lower.iter().zip(&region.lower).map(|(l, least)| f64::from(*l).max(*least)).collect();
-            let upper: Vec<f64> = upper.iter().zip(&region.upper).map(|(u, most)| f64::from(*u).min(*most)).collect();
+            let (lower, upper) = within(&objective.region, ends);
             checker::exclude(&question, &places, &lower, &upper).is_ok()
         };
         boxes.par_iter().with_max_len(1).map(is_excluded).collect()
+    }
+
+    /// Writes that optimised bounds exclude every disjunct on a box, with all multipliers that show it; false, and nothing is
+    /// written, where the checker does not see it.
+    pub(crate) fn optimised(
+        &mut self,
+        objective: &Objective,
+        engine: &BoundEngine,
+        (id, ends): (BoxId, &[f32]),
+        ascent: Ascent,
+    ) -> Result<bool, Error> {
+        let Some(map) = ReluMap::new(self.question.network, &objective.network) else { return Ok(false) };
+        self.writer.hold();
+        let is_accepted = self.offer_optimised(objective, engine, &map, (id, ends), ascent);
+        self.writer.release(matches!(is_accepted, Ok(true)));
+        is_accepted
+    }
+
+    fn offer_optimised(
+        &mut self,
+        objective: &Objective,
+        engine: &BoundEngine,
+        map: &ReluMap,
+        (id, ends): (BoxId, &[f32]),
+        ascent: Ascent,
+    ) -> Result<bool, Error> {
+        let (lower, upper) = ends.split_at(ends.len() / 2);
+        let base = match engine.base((lower, upper), None, &[], ascent) {
+            // Optimised in f64, which leaves nothing to be written.
+            Err(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } }) => return Ok(false),
+            base => base?,
+        };
+        let Some(base) = base else { return Ok(false) };
+        let (lower, upper) = within(&objective.region, ends);
+        let mut draft = Draft::new(self, (&lower, &upper), map, Origin::Box(id), None).with_ascent(ascent);
+        draft.advance(self, engine, &base, None)?;
+        let notes = draft.finish();
+        let rows: Vec<(usize, usize)> = (objective.disjuncts.iter().enumerate())
+            .flat_map(|(disjunct, (_, rows))| rows.clone().map(move |row| (disjunct, row)))
+            .collect();
+        let lanes: Vec<bounds::Lane> = rows
+            .iter()
+            .map(|&(_, row)| bounds::Lane { neuron: row as u32, is_upper: false, splits: &[], alpha: &[] })
+            .collect();
+        let keep = Keep { proof: true, ..Keep::default() };
+        let ascent = Ascent { margin: f64::INFINITY, ..ascent };
+        let ended = engine.ascend(&base, Target::Outputs, &lanes, &ascent, keep)?;
+        let mut offered = Vec::new();
+        for (disjunct, (place, of)) in objective.disjuncts.iter().enumerate() {
+            let best = of.clone().max_by(|&a, &b| ended[a].bound.total_cmp(&ended[b].bound));
+            let Some(best) = best else { return Ok(false) };
+            let alpha = ended[best].proof.as_ref().map_or(Box::default(), |proof| proof.alpha.clone());
+            let piece = self.writer.tree(notes.id, *place);
+            let (path, beta) = (Vec::new(), Vec::new());
+            offered.push(Offered { piece, disjunct, row: best - of.start, path, beta, alpha });
+        }
+        Ok(self.leaves(objective, &notes, &offered).into_iter().all(|is_accepted| is_accepted))
     }
 
     /// Writes those leaves that the checker accepts; says which.
@@ -135,6 +189,13 @@ impl<'a> Recorder<'a> {
     pub(crate) fn decide(&mut self, piece: PieceId, split: checker::Split) -> [PieceId; 2] {
         self.writer.decide(piece, split.relu, split.neuron)
     }
+}
+
+/// Ends of a box as the checker sees them: the region is no wider than its f32 ends.
+fn within(region: &BoxRegion, ends: &[f32]) -> (Vec<f64>, Vec<f64>) {
+    let (lower, upper) = ends.split_at(ends.len() / 2);
+    let lower = lower.iter().zip(&region.lower).map(|(l, least)| f64::from(*l).max(*least)).collect();
+    (lower, upper.iter().zip(&region.upper).map(|(u, most)| f64::from(*u).min(*most)).collect())
 }
 
 /// How the engine's `ReLU` nodes are those of the network as it was read: their order is the same, whatever was merged around them.

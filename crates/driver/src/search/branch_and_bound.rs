@@ -115,7 +115,7 @@ impl<'a, 'r> BranchAndBound<'a, 'r> {
     }
 
     /// Writes a certificate while it searches: then a piece is decided only once the checker's own plain bounds exclude it, and
-    /// neither optimised bounds nor rounds on the device, whose boxes nobody sees, are used. To be called before [`Self::run`].
+    /// rounds on the device, whose boxes nobody sees, are not used. To be called before [`Self::run`].
     #[must_use]
     pub fn recording(mut self, recorder: &'a mut Recorder<'r>) -> Self {
         let disjuncts: Vec<usize> = (0..self.objective.disjuncts.len()).collect();
@@ -282,8 +282,7 @@ impl<'a, 'r> BranchAndBound<'a, 'r> {
     /// Bounds open pieces again with optimised slopes once the search has grown: each costs as much as tens of plain ones, and pays
     /// where it ends a subtree of more. A sample says whether it does.
     fn optimise(&mut self, mut open: Vec<Open>) -> Result<Vec<Open>, Error> {
-        let is_too_early = self.subdomains < PLAIN_SUBDOMAINS || self.recorder.is_some();
-        if is_too_early || open.is_empty() || self.optimiser().is_none() {
+        if self.subdomains < PLAIN_SUBDOMAINS || open.is_empty() || self.optimiser().is_none() {
             return Ok(open);
         }
         if self.rests > 0 {
@@ -319,13 +318,24 @@ impl<'a, 'r> BranchAndBound<'a, 'r> {
             batch.upper.extend_from_slice(&piece.piece[n..]);
         }
         let Some(engine) = self.optimiser() else { return Ok(pieces) };
-        let bounds = engine.bound_optimised(&batch, Ascent { steps: OPTIMISED_STEPS, ..Ascent::default() })?;
+        let ascent = Ascent { steps: OPTIMISED_STEPS, ..Ascent::default() };
+        let bounds = engine.bound_optimised(&batch, ascent)?;
         let mut open = Vec::new();
+        let mut is_decided: Vec<bool> =
+            (0..pieces.len()).map(|b| self.objective.is_excluded(rows(&bounds.lower, bounds.n_outputs, b))).collect();
+        if let Some(recorder) = &mut self.recorder {
+            // Borrowed anew: the recorder is another part of this search.
+            let Some(engine) = self.optimiser.get().and_then(Option::as_ref) else { return Ok(pieces) };
+            for (is_decided, Open { piece, .. }) in is_decided.iter_mut().zip(&pieces).filter(|(is, _)| **is) {
+                let area = &piece.piece;
+                *is_decided = recorder.optimised(self.objective, engine, (BoxId(area.id), &area.ends), ascent)?;
+            }
+        }
         for (b, mut kept) in pieces.into_iter().enumerate() {
             let lower = rows(&bounds.lower, bounds.n_outputs, b);
             // Each bound is sound, so that the better one counts.
             kept.piece.score = kept.piece.score.max(self.objective.score(lower));
-            if self.objective.is_excluded(lower) {
+            if is_decided[b] {
                 self.decide(&kept.piece);
             } else {
                 open.push(kept);

@@ -307,6 +307,12 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
         rows.zip(splits).map(lane).collect()
     }
 
+    /// How far a row's bound is raised: where a certificate is written, as far as it goes, so that the checker's bound, which builds
+    /// on other intermediate bounds, has room.
+    fn margin(&self) -> f64 {
+        if self.record.is_some() { f64::INFINITY } else { 0.0 }
+    }
+
     /// Lanes that one round should have.
     fn round_lanes(&self) -> usize {
         let cost = self.engine.macs().max(1) * 2 * STEPS as u64;
@@ -404,7 +410,7 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
         let splits: Vec<Vec<(Split, f32)>> = pieces.iter().flat_map(|(piece, ..)| piece.multipliers()).collect();
         let lanes = self.lanes(pieces.iter().map(|(piece, ..)| piece), &splits);
         let alpha_rate = if steps == STEPS { WARM_RATE } else { Ascent::default().alpha_rate };
-        let ascent = Ascent { steps, alpha_rate, ..Ascent::default() };
+        let ascent = Ascent { steps, alpha_rate, margin: self.margin(), ..Ascent::default() };
         let keep = Keep { duals: true, gaps: CANDIDATES, minimiser: true, proof: self.record.is_some() };
         let mut ended = self.engine.ascend(&self.base, Target::Outputs, &lanes, &ascent, keep)?;
         self.subdomains += pieces.len() as u64;
@@ -425,7 +431,8 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
                 .zip(&warm)
                 .map(|(&lane, splits)| Lane { splits, alpha: &ended[lane].alpha, ..lanes[lane] })
                 .collect();
-            let ascent = Ascent { steps: 4, alpha_rate: 0.02, beta_rate: 0.02, ..Ascent::default() };
+            let (rate, margin) = (0.02, self.margin());
+            let ascent = Ascent { steps: 4, alpha_rate: rate, beta_rate: rate, margin, ..Ascent::default() };
             for (&lane, end) in doubtful.iter().zip(self.engine.ascend_precisely(&self.base, &again, &ascent, keep)?) {
                 precise[lane] = end.bound;
                 if end.bound > 0.0 {
@@ -440,7 +447,6 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
         let of_pieces: Vec<&Piece> = pieces.iter().map(|(piece, ..)| piece).collect();
         let mut proofs: Vec<Option<Proof>> = ended.iter_mut().map(|end| end.proof.take()).collect();
         let is_accepted = self.certified(&of_pieces, &bounds, &mut proofs);
-        self.look_closer(&of_pieces, &is_accepted, &bounds, &mut ended)?;
         let mut ended = ended.into_iter();
         let mut place = 0;
         let mut open = Vec::new();
@@ -526,38 +532,6 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
             is_accepted[p] = accepted;
         }
         is_accepted
-    }
-
-    /// Finds what to split in pieces that are decided but not certified: lanes that were done early do not know.
-    fn look_closer(
-        &self,
-        pieces: &[&Piece],
-        is_accepted: &[bool],
-        bounds: &[f64],
-        ended: &mut [Ended<f32>],
-    ) -> Result<(), Error> {
-        let mut place = 0;
-        let (mut again, mut places) = (Vec::new(), Vec::new());
-        for (piece, is_accepted) in pieces.iter().zip(is_accepted) {
-            let rows = place..place + piece.duals.len();
-            place = rows.end;
-            if !is_accepted && rows.clone().any(|row| bounds[row] > 0.0) {
-                places.extend(rows);
-                again.push(*piece);
-            }
-        }
-        if again.is_empty() {
-            return Ok(());
-        }
-        let splits: Vec<Vec<(Split, f32)>> = again.iter().flat_map(|piece| piece.multipliers()).collect();
-        let lanes = self.lanes(again.iter().copied(), &splits);
-        let ascent = Ascent { steps: 0, ..Ascent::default() };
-        let keep = Keep { duals: true, gaps: CANDIDATES, minimiser: true, proof: false };
-        let found = self.engine.ascend(&self.base, Target::Outputs, &lanes, &ascent, keep)?;
-        for (place, found) in places.into_iter().zip(found) {
-            ended[place] = found;
-        }
-        Ok(())
     }
 
     /// Pieces with nothing left to split are linear programs: optimised to the end, they are decided or they are not.

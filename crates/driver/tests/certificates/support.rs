@@ -256,3 +256,22 @@ fn length(bytes: &[u8]) -> usize {
     }
     at
 }
+
+/// `W x + b` in f32: the terms in some order, in sequence or in pairs.
+pub fn f32_affine(affine: &Affine, x: &[f32], order: usize, stream: &mut Stream) -> Vec<f32> {
+    let LinearMap::Dense(dense) = &affine.map else { panic!("a full matrix") };
+    (0..dense.n_out)
+        .map(|k| {
+            let row = &dense.weight[k * dense.n_in..][..dense.n_in];
+            let mut terms: Vec<f32> = row.iter().zip(x).map(|(&w, &x)| w as f32 * x).collect();
+            terms.push(affine.bias[k] as f32);
+            for i in (1..terms.len()).rev() {
+                terms.swap(i, stream.below(i + 1));
+            }
+            while order % 2 == 1 && terms.len() > 1 {
+                terms = terms.chunks(2).map(|pair| pair.iter().sum()).collect();
+            }
+            terms.iter().sum()
+        })
+        .collect()
+}

@@ -18,11 +18,13 @@ pub struct Ascent {
     pub beta_rate: f64,
     /// What every step multiplies both by.
     pub decay: f64,
+    /// How far beyond zero an output's bound must be before its lane rests.
+    pub margin: f64,
 }
 
 impl Default for Ascent {
     fn default() -> Self {
-        Self { steps: 20, alpha_rate: 0.25, beta_rate: 0.25, decay: 0.93 }
+        Self { steps: 20, alpha_rate: 0.25, beta_rate: 0.25, decay: 0.93, margin: 0.0 }
     }
 }
 
@@ -201,7 +203,7 @@ impl<T: Logistic> LaneBlock<T> {
                     }
                 }
                 self.is_resting[lane] = match goal {
-                    Goal::Positive => self.best[lane][0] > T::ZERO,
+                    Goal::Positive => self.best[lane][0] > T::of(ascent.margin),
                     Goal::Decided => self.best[lane][0] >= T::ZERO,
                     Goal::Tightest => false,
                 };
