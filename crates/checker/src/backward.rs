@@ -128,7 +128,8 @@ impl<'a> Pass<'a> {
             return;
         };
         // Written so that NaN fails.
-        self.is_wrong[r] |= !(beta >= 0.0 && beta.is_finite());
+        let is_multiplier = beta >= 0.0 && beta.is_finite();
+        self.is_wrong[r] |= !is_multiplier;
         let operand = self.scope.network.nodes()[node].inputs[0].0;
         // A row of an earlier node does not see it, but its piece may be empty.
         let Some(known) = self.scope.nodes.get(operand) else { return };
@@ -156,11 +157,7 @@ impl<'a> Pass<'a> {
                     for (a, error) in rows.iter().zip(&self.scope.nodes[id].errors) {
                         (0..LANES).for_each(|r| self.slack[r] += a[r].abs() * error);
                     }
-                    for input in &of.inputs {
-                        self.with_operand(input.0, |_, to| {
-                            to.iter_mut().zip(&rows).for_each(|(to, a)| (0..LANES).for_each(|r| to[r] += a[r]));
-                        });
-                    }
+                    of.inputs.iter().for_each(|input| self.put(input.0, rows.clone()));
                 }
                 Op::Activation(_) => self.activation(id, &rows),
                 Op::MaxPool(pool) => self.max_pool(id, pool, &rows),
@@ -193,16 +190,13 @@ impl<'a> Pass<'a> {
         self.magnitude[r] += term.abs();
     }
 
-    /// Lets `change` add to a node's coefficients, and pays for one rounding of each: of the sums where several paths meet.
+    /// Adds coefficients to those that a node has already, and pays for one rounding of each: several paths may meet there.
     ///
     /// An overflow is noticed here too: an infinite coefficient makes the slack infinite, or not a number.
-    fn with_operand(&mut self, node: usize, change: impl FnOnce(&Known, &mut Vec<Rows>)) {
+    fn put(&mut self, node: usize, mut rows: Vec<Rows>) {
+        let before = std::mem::take(&mut self.coefficients[node]);
+        rows.iter_mut().zip(&before).for_each(|(sum, a)| (0..LANES).for_each(|r| sum[r] += a[r]));
         let known = &self.scope.nodes[node];
-        let mut rows = std::mem::take(&mut self.coefficients[node]);
-        if rows.is_empty() {
-            rows.resize(known.lower.len(), [0.0; LANES]);
-        }
-        change(known, &mut rows);
         for (i, a) in rows.iter().enumerate() {
             let high = UNIT * known.high(i);
             (0..LANES).for_each(|r| self.slack[r] += a[r].abs() * high);
@@ -210,19 +204,26 @@ impl<'a> Pass<'a> {
         self.coefficients[node] = rows;
     }
 
+    /// No coefficients of a node.
+    fn zeros(&self, node: usize) -> Vec<Rows> {
+        vec![[0.0; LANES]; self.scope.nodes[node].lower.len()]
+    }
+
     fn seed(&mut self, node: usize) {
         let lanes = self.lanes;
-        self.with_operand(node, |_, rows| {
-            for (r, lane) in lanes.iter().enumerate() {
-                match lane.row {
-                    Row::Lower(neuron) => rows[neuron][r] = 1.0,
-                    Row::Upper(neuron) => rows[neuron][r] = -1.0,
-                    Row::HalfSpace(half_space) => {
-                        half_space.output.iter().for_each(|&(j, [below, _])| rows[j][r] = below);
-                    }
+        let mut rows = self.zeros(node);
+        for (r, lane) in lanes.iter().enumerate() {
+            match lane.row {
+                Row::Lower(neuron) => rows[neuron][r] = 1.0,
+                Row::Upper(neuron) => rows[neuron][r] = -1.0,
+                Row::HalfSpace(half_space) => {
+                    half_space.output.iter().for_each(|&(j, [below, _])| rows[j][r] = below);
                 }
             }
-        });
+        }
+        self.put(node, rows);
+        let mut of_inputs = self.zeros(0);
+        let mut has_inputs = false;
         for (r, lane) in lanes.iter().enumerate() {
             let Row::HalfSpace(half_space) = lane.row else { continue };
             self.add(r, half_space.constant[0], 1.0);
@@ -232,11 +233,13 @@ impl<'a> Pass<'a> {
                     self.slack[r] += (above - below) * self.scope.nodes[values].high(i);
                 }
             }
-            if !half_space.input.is_empty() {
-                self.with_operand(0, |_, rows| {
-                    half_space.input.iter().for_each(|&(i, [below, _])| rows[i][r] += below);
-                });
+            for &(i, [below, _]) in &half_space.input {
+                of_inputs[i][r] = below;
+                has_inputs = true;
             }
+        }
+        if has_inputs {
+            self.put(0, of_inputs);
         }
     }
 
@@ -255,7 +258,9 @@ impl<'a> Pass<'a> {
         }
         self.n_terms += live.len();
         let operand = self.scope.network.nodes()[id].inputs[0].0;
-        self.with_operand(operand, |known, to| product::backward(&affine.map, &live, &known.alive, rows, to));
+        let mut to = self.zeros(operand);
+        product::backward(&affine.map, &live, &self.scope.nodes[operand].alive, rows, &mut to);
+        self.put(operand, to);
         self.slack.iter_mut().for_each(|slack| *slack += TINY * (1.0 + self.scope.nodes[operand].reach));
     }
 
@@ -306,9 +311,7 @@ impl<'a> Pass<'a> {
             }
         }
         self.n_terms += rows.len();
-        self.with_operand(operand, |_, rows| {
-            rows.iter_mut().zip(&to).for_each(|(sum, a)| (0..LANES).for_each(|r| sum[r] += a[r]));
-        });
+        self.put(operand, to);
         self.slack.iter_mut().for_each(|slack| *slack += TINY * (1.0 + before.reach));
     }
 
@@ -328,7 +331,8 @@ impl<'a> Pass<'a> {
             let most = self.scope.nodes[id].upper[o];
             for r in 0..LANES {
                 // Written so that NaN stays.
-                if is_best || !(a[r] < 0.0) {
+                let takes_upper = a[r] < 0.0;
+                if is_best || !takes_upper {
                     to[best][r] += a[r];
                     self.slack[r] += overlap * a[r].abs() * before.high(best);
                 } else {
@@ -337,9 +341,7 @@ impl<'a> Pass<'a> {
             }
         }
         self.n_terms += rows.len();
-        self.with_operand(operand, |_, rows| {
-            rows.iter_mut().zip(&to).for_each(|(sum, a)| (0..LANES).for_each(|r| sum[r] += a[r]));
-        });
+        self.put(operand, to);
     }
 
     /// The least value of what is left over the box.

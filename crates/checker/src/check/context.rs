@@ -103,7 +103,8 @@ impl<'a> ContextCheck<'a> {
                     let least = bounds[first..end].iter().copied().fold(f64::INFINITY, f64::min);
                     first = end;
                     // Written so that NaN fails.
-                    if !(least >= f64::from(lemma.claim)) {
+                    let is_proved = least >= f64::from(lemma.claim);
+                    if !is_proved {
                         let problem = format!("it claims {}, its proof gives {least}", lemma.claim);
                         return Err(self.lemma_is_wrong(lemma, problem));
                     }
@@ -194,7 +195,8 @@ impl<'a> ContextCheck<'a> {
                 let bounds = self.bound(scope, self.question.network.output().0, &lanes);
                 for (&(piece, claim), bound) in leaves.iter().zip(bounds) {
                     // Written so that NaN fails.
-                    if !(claim > 0.0 && bound >= f64::from(claim)) {
+                    let is_proved = claim > 0.0 && bound >= f64::from(claim);
+                    if !is_proved {
                         let problem = format!("it claims {claim} (positive is needed), its row gives {bound}");
                         return Err(rejection(place(piece), problem));
                     }

@@ -108,8 +108,10 @@ pub fn check(question: &Question, digests: Digests, bytes: &[u8], progress: &Pro
     })
 }
 
-/// Whether plain bounds exclude each of these disjuncts over a box: some half-space of each is positive there. Says which one is
-/// not excluded.
+/// Whether plain bounds exclude each of these disjuncts over a box: some half-space of each is positive there.
+///
+/// # Errors
+/// The first disjunct that is not excluded.
 pub fn exclude(question: &Question, disjuncts: &[u32], lower: &[f64], upper: &[f64]) -> Result<(), u32> {
     if lower.iter().zip(upper).any(|(l, u)| l > u) {
         // A box without points.
