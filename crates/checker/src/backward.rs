@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use crate::lines::Lines;
 use crate::product::{self, LANES, Rows};
 use crate::rounding::{TINY, UNIT, gamma};
-use crate::scope::{Known, NO_SLOPE, Rounding, Scope, Split, half_step};
+use crate::scope::{NO_SLOPE, Rounding, Scope, Split, half_step};
 
 /// What a row bounds from below.
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +174,8 @@ impl<'a> Pass<'a> {
             // What overflowed anywhere is infinite or not a number in `pay`.
             if self.is_wrong[r] {
                 continue;
-            } else if self.is_empty[r] {
+            }
+            if self.is_empty[r] {
                 lower[r] = f64::INFINITY;
             } else if bound.is_finite() && pay.is_finite() {
                 lower[r] = bound;

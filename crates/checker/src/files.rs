@@ -28,8 +28,9 @@ impl Files {
     /// When a file cannot be read.
     pub fn read(network: &Path, property: &Path) -> Result<Self, Error> {
         let digests = Digests { network: digest(network)?, property: digest(property)? };
-        let name = network.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-        let is_nnet = name.trim_end_matches(".gz").ends_with(".nnet");
+        let has_extension = |path: &Path, name: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(name));
+        let inner = if has_extension(network, "gz") { network.file_stem().map_or(network, Path::new) } else { network };
+        let is_nnet = has_extension(inner, "nnet");
         let mistake = |error: network::Error| Error::Mismatch(error.to_string());
         let question = vnnlib::read(property).map_err(mistake)?;
         let mut read = if is_nnet { nnet::read(network) } else { onnx::read(network) }.map_err(mistake)?;

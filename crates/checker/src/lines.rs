@@ -160,8 +160,8 @@ fn logistic_upper(l: f64, u: f64) -> (f64, f64) {
         }
         derivative((0.5 * (low + high)).max(0.5 * l + 0.5 * u))
     };
-    // NaN becomes a slope as well; its intercept is then what makes it valid.
-    let slope = slope.max(0.0).min(0.25);
+    // NaN stays, and makes every bound that meets it none.
+    let slope = slope.clamp(0.0, 0.25);
     let mut at = above(-slope, l, value(l)).max(above(-slope, u, value(u)));
     if u > 0.0 {
         let first = l.max(0.0);

@@ -343,7 +343,7 @@ impl<'a> Scope<'a> {
                 wrong += deployed::affine(in_row, magnitude + b.abs(), total);
             }
             let rounding = 2.0 * (gamma_row * (magnitude + b.abs()) + wrong + TINY);
-            let pay = if self.rounding != Rounding::Ignored { rounding } else { 0.0 };
+            let pay = if self.rounding == Rounding::Ignored { 0.0 } else { rounding };
             let z = sum + b;
             lower.push(self.down(self.down(z - spread) - pay));
             upper.push(self.up(self.up(z + spread) + pay));
@@ -353,11 +353,11 @@ impl<'a> Scope<'a> {
     }
 
     fn down(&self, value: f64) -> f64 {
-        if self.rounding != Rounding::Ignored { value.next_down() } else { value }
+        if self.rounding == Rounding::Ignored { value } else { value.next_down() }
     }
 
     fn up(&self, value: f64) -> f64 {
-        if self.rounding != Rounding::Ignored { value.next_up() } else { value }
+        if self.rounding == Rounding::Ignored { value } else { value.next_up() }
     }
 
     /// Notes whether a node's bounds are empty, or not finite.

@@ -316,7 +316,7 @@ fn relus_keep_their_names_whatever_is_merged_around_them() {
     assert!(n_certified > 1, "{n_certified}");
 }
 
-/// `y = ((x + B) − B)·s`, over `[0, 1]`: in floats the huge bias swallows `x`, and whoever trusts them sees a constant.
+/// `y = (x + B) − B` over `[0, 1]`: in floats the huge bias swallows `x`, and whoever trusts them sees a constant.
 ///
 /// Source: Jia and Rinard 2021 (arXiv 2003.03021), whose networks use this against verifiers that do not account for rounding.
 #[test]
@@ -342,11 +342,12 @@ fn biases_that_cancel_do_not_fool_it() {
             assert_ne!(verdict, Verdict::Verified, "2^{exponent} {split:?}");
             assert!(judge(&network, &property, &bytes).is_err());
         }
-        // The other way round: what floats would call a violation holds in the reals.
+        // The other way round: what floats call a violation holds in the reals. A counterexample says that it was only met by the
+        // f32 and f64 runs, and is never called proved.
         let text = "(declare-const X_0 Real)(declare-const Y_0 Real)\
                     (assert (>= X_0 0.25))(assert (<= X_0 0.5))(assert (<= Y_0 0.1))";
         let (verdict, bytes) = certify(&network, &vnnlib::parse(text).unwrap(), SplitChoice::Inputs);
-        assert!(!matches!(verdict, Verdict::Falsified(_)), "2^{exponent}: {verdict:?}");
+        assert!(!matches!(&verdict, Verdict::Falsified(found) if found.is_proved), "2^{exponent}: {verdict:?}");
         if verdict == Verdict::Verified {
             judge(&network, &vnnlib::parse(text).unwrap(), &bytes).unwrap();
         }

@@ -41,6 +41,9 @@ pub struct LeafRecord<'a> {
     pub beta: &'a [u8],
 }
 
+/// `ReLU` and neuron of a split, and the contexts of its sides.
+pub type Halves = ((u32, u32), [Option<u32>; 2]);
+
 /// A context and what lies in it.
 #[derive(Debug, Default)]
 pub struct Context<'a> {
@@ -51,7 +54,7 @@ pub struct Context<'a> {
     /// The same with more lemmas.
     pub next: Option<u32>,
     /// The split, and the contexts of the sides `≥ 0` and `≤ 0`.
-    pub halves: Option<((u32, u32), [Option<u32>; 2])>,
+    pub halves: Option<Halves>,
 }
 
 /// What a context is told.

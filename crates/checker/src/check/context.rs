@@ -96,7 +96,7 @@ impl<'a> ContextCheck<'a> {
             ends.push(lanes.len());
             let n_numbers: usize = lanes.iter().map(|lane| lane.alpha.len() + lane.splits.len()).sum();
             if lanes.len() >= 16 * LANES || n_numbers >= NUMBERS || place + 1 == lemmas.len() {
-                let bounds = self.bound(scope, operand, &lanes);
+                let bounds = Self::bound_owned(scope, operand, &lanes);
                 let of = &lemmas[place + 1 - ends.len()..=place];
                 let mut first = 0;
                 for (lemma, &end) in of.iter().zip(&ends) {
@@ -192,7 +192,7 @@ impl<'a> ContextCheck<'a> {
                 PieceState::Open => return Err(rejection(place(piece), "nothing settles it")),
             }
             if lanes.len() >= LANES || n_numbers >= NUMBERS || left.is_empty() {
-                let bounds = self.bound(scope, self.question.network.output().0, &lanes);
+                let bounds = Self::bound_owned(scope, self.question.network.output().0, &lanes);
                 for (&(piece, claim), bound) in leaves.iter().zip(bounds) {
                     // Written so that NaN fails.
                     let is_proved = claim > 0.0 && bound >= f64::from(claim);
@@ -211,7 +211,7 @@ impl<'a> ContextCheck<'a> {
         Ok(())
     }
 
-    fn bound(&self, scope: &Scope, node: usize, lanes: &[OwnedLane]) -> Vec<f64> {
+    fn bound_owned(scope: &Scope, node: usize, lanes: &[OwnedLane]) -> Vec<f64> {
         let lanes: Vec<Lane> =
             lanes.iter().map(|lane| Lane { row: lane.row, alpha: &lane.alpha, splits: &lane.splits }).collect();
         bound(scope, node, &lanes)

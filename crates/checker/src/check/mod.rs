@@ -227,8 +227,8 @@ impl Check<'_> {
 
     /// Names something that is open.
     fn unsettled(&self, disjunct: u32, is_settled: &[bool]) -> Rejection {
-        let roots = self.tape.roots.iter().filter(|(disjuncts, _)| disjuncts.contains(&disjunct));
-        let Some((_, root)) = roots.last() else {
+        let mut roots = self.tape.roots.iter().filter(|(disjuncts, _)| disjuncts.contains(&disjunct));
+        let Some((_, root)) = roots.next_back() else {
             return rejection(format!("disjunct {disjunct}"), "no part of the certificate speaks of it");
         };
         let mut id = *root;

@@ -55,9 +55,9 @@ impl<'a> BoxWalk<'a> {
             let id = match step {
                 Step::Move { input, is_upper, to } => {
                     if is_upper {
-                        self.upper[input] = to
+                        self.upper[input] = to;
                     } else {
-                        self.lower[input] = to
+                        self.lower[input] = to;
                     }
                     continue;
                 }
