@@ -59,6 +59,9 @@ pub struct Offered {
     pub alpha: Box<[f32]>,
 }
 
+/// Splits with multipliers, and slopes, of a leaf of a proof.
+type ProofLeaf<'l> = (&'l [(checker::Split, f32)], &'l [u16]);
+
 /// A slope as certificates hold it.
 fn quantised(alpha: &[f32]) -> Vec<u16> {
     // A cast from NaN is zero, others are clamped.
@@ -218,8 +221,7 @@ impl<'p, 'a> Draft<'p, 'a> {
                 continue;
             }
             let mut proof = Vec::new();
-            let leaves: Vec<(&[(checker::Split, f32)], &[u16])> =
-                lanes[of].iter().map(|(_, alpha, splits)| (&splits[..], &alpha[..])).collect();
+            let leaves: Vec<ProofLeaf> = lanes[of].iter().map(|(_, alpha, splits)| (&splits[..], &alpha[..])).collect();
             if !prefix(&mut proof, &leaves, n_splits) {
                 continue;
             }
@@ -273,7 +275,7 @@ fn optimised(
 
 /// Writes leaves (splits with multipliers, slopes), whose splits agree up to `depth`, as a proof in prefix order; false if they are
 /// not the leaves of a tree.
-fn prefix(proof: &mut Vec<u8>, leaves: &[(&[(checker::Split, f32)], &[u16])], depth: usize) -> bool {
+fn prefix(proof: &mut Vec<u8>, leaves: &[ProofLeaf], depth: usize) -> bool {
     if let &[(splits, alpha)] = leaves
         && splits.len() == depth
     {
