@@ -7,8 +7,13 @@ use std::path::{Path, PathBuf};
 use crate::support::root;
 
 /// The libraries and what each may use.
-const ARROWS: [(&str, &[&str]); 4] =
-    [("network", &[]), ("bounds", &["network"]), ("driver", &["bounds", "network"]), ("model", &["network"])];
+const ARROWS: [(&str, &[&str]); 5] = [
+    ("network", &[]),
+    ("bounds", &["network"]),
+    ("checker", &["network"]),
+    ("driver", &["bounds", "checker", "network"]),
+    ("model", &["network"]),
+];
 
 /// Shaders without a twin: they move data that the host has in place, schedule, or choose as `host.rs` does between kernels.
 const GPU_ONLY: [&str; 3] = ["assign_rows", "split_choice", "store_slopes"];
@@ -110,6 +115,7 @@ fn special_dependencies_stay_where_they_belong() {
         ("", "cli"),
         ("crates/network", "network"),
         ("crates/bounds", "bounds"),
+        ("crates/checker", "checker"),
         ("crates/driver", "driver"),
         ("crates/model", "model"),
     ];

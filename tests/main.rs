@@ -2,6 +2,7 @@
 
 mod bench;
 mod bounds;
+mod certificate;
 mod cli;
 mod configs;
 mod hostile;

@@ -70,6 +70,8 @@ pub enum Command {
     /// Train a network on labelled samples
     #[cfg(feature = "train")]
     Train(TrainTask),
+    /// Check a certificate, independently of what wrote it: exit status 0 if it is accepted, 1 if it is rejected
+    Check(CheckTask),
     /// Measure how fast something is
     #[command(subcommand)]
     Bench(Bench),
@@ -96,6 +98,20 @@ pub struct InspectTask {
     /// A property: VNN-LIB
     #[arg(long, value_name = "P")]
     pub property: Option<PathBuf>,
+}
+
+/// A certificate and what it is about.
+#[derive(Debug, Clone, Args)]
+pub struct CheckTask {
+    /// The certificate, as `verify --certificate` writes it
+    #[arg(value_name = "CERTIFICATE")]
+    pub certificate: PathBuf,
+    /// The network: ONNX, or `NNet` by its extension
+    #[arg(long, value_name = "N")]
+    pub network: PathBuf,
+    /// The property: VNN-LIB
+    #[arg(long, value_name = "P")]
+    pub property: PathBuf,
 }
 
 /// A job file.
@@ -190,7 +206,7 @@ pub struct VerifyTask {
     #[arg(long, value_name = "P", requires = "network")]
     pub property: Option<PathBuf>,
     /// Instead of one property, a list: onnx,vnnlib,timeout
-    #[arg(long, value_name = "I.csv", conflicts_with_all = ["network", "property", "counterexample"])]
+    #[arg(long, value_name = "I.csv", conflicts_with_all = ["network", "property", "counterexample", "certificate", "deployed"])]
     pub instances: Option<PathBuf>,
     /// Where the list's results go, row by row; rows that are already there are skipped
     #[arg(long, value_name = "R.csv", requires = "instances")]
@@ -198,6 +214,12 @@ pub struct VerifyTask {
     /// Where to write a counterexample, in the format of VNN-COMP
     #[arg(long, value_name = "OUT")]
     pub counterexample: Option<PathBuf>,
+    /// Where to write a certificate if the property is verified, for `diadem check`
+    #[arg(long, value_name = "OUT")]
+    pub certificate: Option<PathBuf>,
+    /// Verified is to hold for every evaluation in these floats, whatever the order of its sums, not only in real arithmetic
+    #[arg(long, value_name = "FLOAT")]
+    pub deployed: Option<DeployedFloat>,
     /// Subdomains to bound before giving up, for each question
     #[arg(long, value_name = "N")]
     pub max_subdomains: Option<u64>,
@@ -272,6 +294,14 @@ pub struct ContainsTask {
     pub points: PathBuf,
 }
 
+/// In which floats a network is deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeployedFloat {
+    /// Single precision, rounded to nearest
+    F32,
+}
+
 /// What is split.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -299,9 +329,8 @@ impl SplitName {
 impl VerifyTask {
     /// Takes relative paths to start at `folder`.
     pub fn start_at(&mut self, folder: &Path) {
-        for path in
-            [&mut self.network, &mut self.property, &mut self.instances, &mut self.results, &mut self.counterexample]
-        {
+        let Self { network, property, instances, results, counterexample, certificate, .. } = self;
+        for path in [network, property, instances, results, counterexample, certificate] {
             start_at(path, folder);
         }
     }

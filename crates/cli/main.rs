@@ -3,6 +3,8 @@
 mod arguments;
 mod bench;
 mod bounds;
+mod certificate;
+mod check;
 mod console;
 mod counterexample;
 mod devices;
@@ -56,6 +58,7 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
     let job = match command {
         Command::Devices => return devices::run(&Session::new(settings)?),
         Command::Inspect(task) => return inspect::run(&task, &Session::new(settings)?),
+        Command::Check(task) => return check::run(&task, &Session::new(settings)?),
         Command::Schema(task) => return write_schemas(&task.folder),
         Command::Verify(task) => Job::Verify(task),
         Command::Bounds(task) => Job::Bounds(task),

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use checker::certificate::Evaluation;
 use driver::{Outcome, Verdict, Verify, VerifyOptions};
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use crate::arguments::VerifyTask;
 use crate::progress::SearchBar;
 use crate::session::Session;
 use crate::status::Status;
-use crate::{console, counterexample, input, instances};
+use crate::{certificate, console, counterexample, input, instances};
 
 /// What is known of one question, as JSON.
 #[derive(Debug, Clone, Serialize)]
@@ -66,14 +67,18 @@ fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) ->
         split: task.split.choice(),
     };
     let mut bar = SearchBar::new("", session.timeout_s, session.is_quiet);
-    let decided = decide(network, property, &options, session, &mut bar);
+    let decided = if task.certificate.is_some() || task.deployed.is_some() {
+        certified(network, property, task, &options, session, &mut bar)
+    } else {
+        decide(network, property, &options, session, &mut bar)
+    };
     bar.finish();
     let (outcome, time_s) = decided?;
     if let (Verdict::Falsified(found), Some(path)) = (&outcome.verdict, &task.counterexample) {
         counterexample::write(path, found)?;
     }
     let result = VerifyResult::new(&outcome, time_s);
-    session.print(&text(&result, task.counterexample.as_deref(), session.is_quiet));
+    session.print(&text(&result, task, session.is_quiet));
     session.write_json("verify", &result)?;
     Ok(match outcome.verdict {
         Verdict::Verified => Status::Done,
@@ -95,6 +100,25 @@ pub fn decide(
     let verify = Verify { network: &network, property: &property, device: session.device()? };
     let outcome = verify.run(options, bar)?;
     session.note_fallback(outcome.fallback.as_deref());
+    Ok((outcome, start.elapsed().as_secs_f64()))
+}
+
+/// As [`decide`], with a certificate, or of the deployed network.
+fn certified(
+    network: &Path,
+    property: &Path,
+    task: &VerifyTask,
+    options: &VerifyOptions,
+    session: &Session,
+    bar: &mut SearchBar,
+) -> Result<(Outcome, f64)> {
+    let start = Instant::now();
+    let files = (network, property);
+    let evaluation = if task.deployed.is_some() { Evaluation::F32 } else { Evaluation::Real };
+    let (network, property) = input::question(network, property)?;
+    let verify = Verify { network: &network, property: &property, device: session.device()? };
+    let outcome =
+        certificate::decide(&verify, options, files, (task.certificate.as_deref(), evaluation), session, bar)?;
     Ok((outcome, start.elapsed().as_secs_f64()))
 }
 
@@ -141,7 +165,7 @@ impl VerifyResult {
     }
 }
 
-fn text(result: &VerifyResult, counterexample: Option<&Path>, is_quiet: bool) -> String {
+fn text(result: &VerifyResult, task: &VerifyTask, is_quiet: bool) -> String {
     let mut text = format!(
         "{}  {:.3} s, {} subdomains, {}\n",
         console::verdict(result.verdict).trim_end(),
@@ -152,8 +176,11 @@ fn text(result: &VerifyResult, counterexample: Option<&Path>, is_quiet: bool) ->
     if !is_quiet {
         let _ = writeln!(text, "by {}", result.plan.join(", "));
     }
-    if let (Some(_), Some(path)) = (&result.counterexample, counterexample) {
+    if let (Some(_), Some(path)) = (&result.counterexample, &task.counterexample) {
         let _ = writeln!(text, "counterexample written to {}", path.display());
+    }
+    if let ("verified", Some(path)) = (result.verdict, &task.certificate) {
+        let _ = writeln!(text, "certificate written to {}", path.display());
     }
     text
 }

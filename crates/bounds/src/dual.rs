@@ -4,12 +4,12 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use crate::device::host::{self, Ascent, Ended, Given, Goal, Keep, LaneBlock, Scope, Shared, Split, Start};
+use crate::device::host::{self, Ascent, Ended, Given, Goal, Keep, LaneBlock, Proof, Scope, Shared, Split, Start};
 use crate::engine::{Batch, BoundEngine, Bounds};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::Row;
 use crate::logistic::Logistic;
-use crate::program::{ActivationKind, Backward, Program, Step};
+use crate::program::{ActivationKind, Backward, Program, Relax, Step};
 use crate::scalar::Scalar;
 use crate::sweep::Sweep;
 
@@ -115,6 +115,17 @@ impl BoundEngine {
         Ok(layers)
     }
 
+    /// Every `ReLU`, in node order, with the neurons whose `α` a [`Proof`] over this base holds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Magnitude`] where f32 could overflow.
+    pub fn relu_entries<'b>(&self, base: &'b Base) -> Result<Vec<(u32, &'b [u32])>, Error> {
+        let program = self.narrow()?;
+        let is_relu = |relax: &Option<Relax>| relax.is_some_and(|relax| relax.kind == ActivationKind::Relu as u32);
+        let relus = program.activations.iter().enumerate().filter(|(_, relax)| is_relu(relax));
+        Ok(relus.map(|(node, _)| (node as u32, base.narrow.entries[node].as_slice())).collect())
+    }
+
     /// The same subdomain with tighter bounds of an activation's operand — `(neuron, lower, upper)` — and with what follows from
     /// them; `None` if no point is left.
     ///
@@ -201,7 +212,11 @@ impl BoundEngine {
         // `α` belongs to the entries of the narrow scope; the precise one may have fewer.
         let translated: Vec<Vec<u8>> = lanes.iter().map(|lane| translate(&base.narrow, scope, lane.alpha)).collect();
         let lanes: Vec<Lane> = lanes.iter().zip(&translated).map(|(lane, alpha)| Lane { alpha, ..*lane }).collect();
-        ascend(program, (scope, Target::Outputs), &lanes, ascent, Goal::Positive, keep)
+        let mut ended = ascend(program, (scope, Target::Outputs), &lanes, ascent, Goal::Positive, keep)?;
+        for proof in ended.iter_mut().filter_map(|end| end.proof.as_mut()) {
+            narrow_proof(program, (scope, &base.narrow), proof);
+        }
+        Ok(ended)
     }
 
     /// Bounds every output over every box with intermediate bounds and outputs optimised, in f32. Where the recipe has lower ends
@@ -299,6 +314,7 @@ fn ascend<T: Logistic>(
     let run = |block: &mut LaneBlock<T>, chunk: &[Lane]| {
         let rows: Vec<Row> = chunk.iter().map(|lane| Row { neuron: lane.neuron, is_upper: lane.is_upper }).collect();
         let starts: Vec<Start> = chunk.iter().map(|lane| Start { splits: lane.splits, alpha: lane.alpha }).collect();
+        block.keeps_proofs = keep.proof;
         block.ascend(&shared, &rows, &starts, ascent, goal);
         block.ended(&shared, &starts, keep)
     };
@@ -321,4 +337,20 @@ pub(crate) fn translate<T: Scalar, U: Scalar>(from: &Scope<T>, to: &Scope<U>, al
         first += old.len();
     }
     translated
+}
+
+/// A proof over the precise scope as one over the narrow scope's entries.
+fn narrow_proof(program: &Program<f64>, (from, to): (&Scope<f64>, &Scope<f32>), proof: &mut Proof) {
+    let mut alpha = Vec::new();
+    let mut first = 0;
+    for (node, relax) in program.activations.iter().enumerate() {
+        if relax.is_some_and(|relax| relax.kind == ActivationKind::Relu as u32) {
+            let (old, new) = (&from.entries[node], &to.entries[node]);
+            alpha.extend(new.iter().map(|neuron| {
+                old.binary_search(neuron).map_or(0.0, |place| proof.alpha.get(first + place).copied().unwrap_or(0.0))
+            }));
+            first += old.len();
+        }
+    }
+    proof.alpha = alpha.into();
 }

@@ -11,6 +11,9 @@ pub enum Error {
     /// The bounds.
     #[error(transparent)]
     Bounds(#[from] bounds::Error),
+    /// The certificate.
+    #[error("{0}")]
+    Certificate(String),
 }
 
 impl Error {

@@ -1,12 +1,14 @@
 //! Everything that decides: falsification, branch and bound, verdicts; and how fast that is.
 
 mod bench;
+mod certificate;
 mod error;
 pub mod preimage;
 pub mod search;
 pub mod ssim;
 
 pub use bench::{BoundsBench, BoundsRate};
+pub use certificate::Recorder;
 pub use error::Error;
 pub use search::{
     Counterexample, Interrupt, Limits, Observer, Outcome, Progress, Silent, SplitChoice, Stage, StopReason, Verdict,

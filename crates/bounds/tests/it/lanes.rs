@@ -283,7 +283,12 @@ fn check(seed: u64, counts: &mut Counts) {
         let held: Vec<&Vec<Vec<f64>>> = samples.within(&network, (&low, &high), &splits).collect();
         let begins = random_lanes(stream, &network, &base, &values);
         let ascent = random_ascent(stream);
-        let keep = Keep { duals: stream.below(2) == 0, gaps: stream.below(3), minimiser: stream.below(2) == 0 };
+        let keep = Keep {
+            duals: stream.below(2) == 0,
+            gaps: stream.below(3),
+            minimiser: stream.below(2) == 0,
+            proof: stream.below(2) == 0,
+        };
         let ended = engine.ascend(&base, Target::Outputs, &as_lanes(&begins), &ascent, keep).unwrap();
         let precise = engine.ascend_precisely(&base, &as_lanes(&begins), &ascent, Keep::default()).unwrap();
         for (begin, (ended, precise)) in begins.iter().zip(ended.iter().zip(&precise)) {

@@ -231,7 +231,13 @@ impl Piece {
                 rows: &rows,
                 splits: &self.splits,
                 starts: &starts,
-                ascent: Ascent { steps: effort.steps, alpha_rate: 0.3, beta_rate: 0.3, decay: 0.95 },
+                ascent: Ascent {
+                    steps: effort.steps,
+                    alpha_rate: 0.3,
+                    beta_rate: 0.3,
+                    decay: 0.95,
+                    ..Ascent::default()
+                },
                 n_copies: if effort.fills { spare.clamp(1, 6) } else { 1 },
                 cloud: Cloud { points: &points, weights: &weights, is_union: mode == Mode::Over },
             };

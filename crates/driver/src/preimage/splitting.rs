@@ -151,7 +151,7 @@ fn outer_planes(ground: &Ground, piece: &Piece, node: u32, neuron: u32) -> Resul
     for s in 0..piece.samples.len() {
         piece.samples.point(s, n).iter().zip(&mut mean).for_each(|(x, mean)| *mean += x / count);
     }
-    let ascent = Ascent { steps: SIDE_STEPS, alpha_rate: 0.3, beta_rate: 0.3, decay: 0.9 };
+    let ascent = Ascent { steps: SIDE_STEPS, alpha_rate: 0.3, beta_rate: 0.3, decay: 0.9, ..Ascent::default() };
     let mut found = ground.engine.operand_planes(base, node, &[(neuron, true), (neuron, false)], ascent, &mean)?;
     let (second, first) = (found.pop(), found.pop());
     let is_finite = |plane: &Plane| plane.b.is_finite();

@@ -1,8 +1,11 @@
 use std::cell::OnceCell;
 
 use bounds::{Ascent, Batch, BoundEngine, Bounds, Branched, Optimised, Recipe, Wanted};
+use checker::certificate::BoxId;
 
+use crate::certificate::Recorder;
 use crate::error::Error;
+use crate::search::area::Area;
 use crate::search::falsify::Attack;
 use crate::search::frontier::{Frontier, Subdomain};
 use crate::search::limits::Clock;
@@ -15,15 +18,15 @@ use crate::search::verdict::{Counterexample, StopReason};
 ///
 /// Every subdomain that is split is replaced by two that cover it exactly, so that the pieces are always a partition.
 #[derive(Debug)]
-pub struct BranchAndBound<'a> {
+pub struct BranchAndBound<'a, 'r> {
     objective: &'a Objective,
     engine: &'a BoundEngine,
     falsifier: &'a dyn Attack,
-    frontier: Frontier<Box<[f32]>>,
+    frontier: Frontier<Area>,
     /// Pieces too small to be split, still undecided.
     n_stuck: u64,
     /// Decided share of the volume.
-    decided: f64,
+    share: f64,
     /// Subdomains bounded, and of those in f64 as well.
     subdomains: u64,
     rebounded: u64,
@@ -36,12 +39,14 @@ pub struct BranchAndBound<'a> {
     /// Rounds until optimised bounds are tried again.
     rests: u32,
     resident: Resident,
+    /// Where the certificate goes.
+    recorder: Option<&'a mut Recorder<'r>>,
 }
 
 /// A piece that its bounds left open.
 #[derive(Debug)]
 struct Open {
-    piece: Subdomain<Box<[f32]>>,
+    piece: Subdomain<Area>,
     /// The input to split.
     dimension: usize,
     /// Slopes of the linear bound of the row that came nearest to excluding its disjunct, or nothing.
@@ -84,19 +89,20 @@ const MOST_ATTACKED: usize = 512;
 /// Most subdomains in one round.
 const ROUND_SUBDOMAINS: usize = 8192;
 
-impl<'a> BranchAndBound<'a> {
+impl<'a, 'r> BranchAndBound<'a, 'r> {
     /// Starts with the whole region open.
     pub fn new(objective: &'a Objective, engine: &'a BoundEngine, falsifier: &'a dyn Attack) -> Self {
         let mut frontier = Frontier::new();
         let region = engine.region();
-        frontier.push([region.lower.as_slice(), &region.upper].concat().into(), f64::NEG_INFINITY, 0);
+        let ends = [region.lower.as_slice(), &region.upper].concat().into();
+        frontier.push(Area { ends, id: 0 }, f64::NEG_INFINITY, 0);
         Self {
             objective,
             engine,
             falsifier,
             frontier,
             n_stuck: 0,
-            decided: 0.0,
+            share: 0.0,
             subdomains: 0,
             rebounded: 0,
             rows_per_subdomain: 0,
@@ -104,7 +110,20 @@ impl<'a> BranchAndBound<'a> {
             optimiser: OnceCell::new(),
             rests: 0,
             resident: Resident::new(objective),
+            recorder: None,
         }
+    }
+
+    /// Writes a certificate while it searches: then a piece is decided only once the checker's own plain bounds exclude it, and
+    /// rounds on the device, whose boxes nobody sees, are not used. To be called before [`Self::run`].
+    #[must_use]
+    pub fn recording(mut self, recorder: &'a mut Recorder<'r>) -> Self {
+        let disjuncts: Vec<usize> = (0..self.objective.disjuncts.len()).collect();
+        let root = recorder.region(self.objective, &disjuncts);
+        let areas = self.frontier.pop(1);
+        areas.into_iter().for_each(|area| self.frontier.push(Area { id: root.0, ..area.piece }, area.score, 0));
+        self.recorder = Some(recorder);
+        self
     }
 
     /// Subdomains bounded, in f32 and again in f64.
@@ -141,10 +160,11 @@ impl<'a> BranchAndBound<'a> {
                 time_s: clock.elapsed().as_secs_f64(),
                 subdomains: self.subdomains,
                 open: (self.frontier.len() + open.len()) as u64,
-                decided: self.decided.min(1.0),
+                decided: self.share.min(1.0),
                 lower_bound: self.lower_bound().unwrap_or(f64::NEG_INFINITY),
             });
-            let of_open = open.iter().take(n_attacked(open.len())).map(|piece| (&*piece.piece.piece, &*piece.slopes));
+            let of_open =
+                open.iter().take(n_attacked(open.len())).map(|piece| (&*piece.piece.piece.ends, &*piece.slopes));
             let attacked: Vec<(&[f32], &[f64])> =
                 of_open.chain(starts.iter().map(|start| (&**start, &[][..]))).collect();
             if !attacked.is_empty()
@@ -162,7 +182,8 @@ impl<'a> BranchAndBound<'a> {
     fn round(&mut self, clock: &Clock) -> Result<Left, Error> {
         let cost = (self.rows_per_subdomain * self.engine.macs()).max(1);
         let left = clock.subdomains_left(self.subdomains);
-        let Some(Submission { n_pieces, budget }) = self.resident.next(self.subdomains, left, cost) else {
+        let submission = self.resident.next(self.subdomains, left, cost).filter(|_| self.recorder.is_none());
+        let Some(Submission { n_pieces, budget }) = submission else {
             let size = (ROUND_MACS / cost).clamp(1, ROUND_SUBDOMAINS as u64) as usize;
             let pieces = self.frontier.pop(size);
             return Ok(Left { open: self.bound(pieces)?, starts: Vec::new() });
@@ -181,18 +202,19 @@ impl<'a> BranchAndBound<'a> {
     fn take_back(&mut self, branched: Branched, clock: &Clock) -> Result<Left, Error> {
         self.subdomains += branched.bounded;
         self.rows_per_subdomain = branched.n_rows.div_ceil(branched.bounded.max(1));
-        self.decided += branched.decided;
+        self.share += branched.decided;
         self.least_decided = self.least_decided.min(branched.least_decided);
         let mut halves = branched.open;
         // Worst first; both halves of a box have its score, so that ends settle the order.
         halves.sort_by(|a, b| a.score.total_cmp(&b.score).then_with(|| a.by_ends(b)));
         let starts = halves.iter().take(n_attacked(halves.len())).map(|half| half.ends.clone()).collect();
         for half in halves {
-            self.frontier.push(half.ends, f64::from(half.score), half.depth);
+            self.frontier.push(Area { ends: half.ends, id: 0 }, f64::from(half.score), half.depth);
         }
         let mut open = Vec::new();
         let mut doubtful = branched.doubtful.into_iter().map(|(piece, dimension)| {
-            let piece = Subdomain { piece: piece.ends, score: f64::from(piece.score), depth: piece.depth, serial: 0 };
+            let area = Area { ends: piece.ends, id: 0 };
+            let piece = Subdomain { piece: area, score: f64::from(piece.score), depth: piece.depth, serial: 0 };
             Open { piece, dimension, slopes: Vec::new() }
         });
         loop {
@@ -213,7 +235,7 @@ impl<'a> BranchAndBound<'a> {
     }
 
     /// Bounds subdomains; returns those that stay open, worst first.
-    fn bound(&mut self, pieces: Vec<Subdomain<Box<[f32]>>>) -> Result<Vec<Open>, Error> {
+    fn bound(&mut self, pieces: Vec<Subdomain<Area>>) -> Result<Vec<Open>, Error> {
         if pieces.is_empty() {
             return Ok(Vec::new());
         }
@@ -230,10 +252,11 @@ impl<'a> BranchAndBound<'a> {
         self.rows_per_subdomain = bounds.n_rows.div_ceil(pieces.len() as u64);
         let mut open = Vec::new();
         let mut doubtful = Vec::new();
+        let is_decided = self.decided(pieces.iter().map(|piece| &piece.piece), &bounds);
         for (b, mut piece) in pieces.into_iter().enumerate() {
             let lower = rows(&bounds.lower, bounds.n_outputs, b);
             piece.score = self.objective.score(lower);
-            if self.objective.is_excluded(lower) {
+            if is_decided[b] {
                 self.decide(&piece);
                 continue;
             }
@@ -242,7 +265,9 @@ impl<'a> BranchAndBound<'a> {
             let row = b * bounds.n_outputs + self.objective.decisive_row(lower);
             let slopes = bounds.slopes.get(row * n..(row + 1) * n).unwrap_or_default().to_vec();
             let kept = Open { dimension: bounds.split[b] as usize, slopes, piece };
-            if self.objective.is_excluded(&without) || splittable(&kept.piece, kept.dimension).is_none() {
+            let is_excluded = self.objective.is_excluded(lower);
+            if !is_excluded && self.objective.is_excluded(&without) || splittable(&kept.piece, kept.dimension).is_none()
+            {
                 doubtful.push(kept);
             } else {
                 open.push(kept);
@@ -293,13 +318,24 @@ impl<'a> BranchAndBound<'a> {
             batch.upper.extend_from_slice(&piece.piece[n..]);
         }
         let Some(engine) = self.optimiser() else { return Ok(pieces) };
-        let bounds = engine.bound_optimised(&batch, Ascent { steps: OPTIMISED_STEPS, ..Ascent::default() })?;
+        let ascent = Ascent { steps: OPTIMISED_STEPS, ..Ascent::default() };
+        let bounds = engine.bound_optimised(&batch, ascent)?;
         let mut open = Vec::new();
+        let mut is_decided: Vec<bool> =
+            (0..pieces.len()).map(|b| self.objective.is_excluded(rows(&bounds.lower, bounds.n_outputs, b))).collect();
+        if let Some(recorder) = &mut self.recorder {
+            // Borrowed anew: the recorder is another part of this search.
+            let Some(engine) = self.optimiser.get().and_then(Option::as_ref) else { return Ok(pieces) };
+            for (is_decided, Open { piece, .. }) in is_decided.iter_mut().zip(&pieces).filter(|(is, _)| **is) {
+                let area = &piece.piece;
+                *is_decided = recorder.optimised(self.objective, engine, (BoxId(area.id), &area.ends), ascent)?;
+            }
+        }
         for (b, mut kept) in pieces.into_iter().enumerate() {
             let lower = rows(&bounds.lower, bounds.n_outputs, b);
             // Each bound is sound, so that the better one counts.
             kept.piece.score = kept.piece.score.max(self.objective.score(lower));
-            if self.objective.is_excluded(lower) {
+            if is_decided[b] {
                 self.decide(&kept.piece);
             } else {
                 open.push(kept);
@@ -319,10 +355,11 @@ impl<'a> BranchAndBound<'a> {
         };
         let bounds: Bounds = self.engine.bound_precisely(&ends(0), &ends(1), Wanted::default())?;
         self.rebounded += doubtful.len() as u64;
+        let is_decided = self.decided(doubtful.iter().map(|kept| &kept.piece.piece), &bounds);
         for (b, mut kept) in doubtful.into_iter().enumerate() {
             let lower = rows(&bounds.lower, bounds.n_outputs, b);
             kept.piece.score = self.objective.score(lower);
-            if self.objective.is_excluded(lower) {
+            if is_decided[b] {
                 self.decide(&kept.piece);
             } else {
                 open.push(kept);
@@ -331,13 +368,32 @@ impl<'a> BranchAndBound<'a> {
         Ok(())
     }
 
-    fn decide(&mut self, piece: &Subdomain<Box<[f32]>>) {
-        self.decided += 0.5_f64.powi(piece.depth as i32);
+    /// Which of these areas are decided: excluded by their bounds and, where a certificate is written, by the checker, too.
+    fn decided<'s>(&mut self, areas: impl Iterator<Item = &'s Area>, bounds: &Bounds) -> Vec<bool> {
+        let areas: Vec<&Area> = areas.collect();
+        let mut is_decided: Vec<bool> =
+            (0..areas.len()).map(|b| self.objective.is_excluded(rows(&bounds.lower, bounds.n_outputs, b))).collect();
+        if let Some(recorder) = &mut self.recorder {
+            let excluded: Vec<usize> = (0..areas.len()).filter(|&b| is_decided[b]).collect();
+            let boxes: Vec<&[f32]> = excluded.iter().map(|&b| &*areas[b].ends).collect();
+            let is_accepted = recorder.excludes(self.objective, &boxes);
+            for (&b, is_accepted) in excluded.iter().zip(is_accepted) {
+                is_decided[b] = is_accepted;
+                if is_accepted {
+                    recorder.writer.plain(BoxId(areas[b].id));
+                }
+            }
+        }
+        is_decided
+    }
+
+    fn decide(&mut self, piece: &Subdomain<Area>) {
+        self.share += 0.5_f64.powi(piece.depth as i32);
         self.least_decided = self.least_decided.min(piece.score);
     }
 
     /// Replaces a piece by its two halves.
-    fn split(&mut self, piece: &Subdomain<Box<[f32]>>, dimension: usize) {
+    fn split(&mut self, piece: &Subdomain<Area>, dimension: usize) {
         let Some(dimension) = splittable(piece, dimension) else {
             self.n_stuck += 1;
             self.least_decided = self.least_decided.min(piece.score);
@@ -346,15 +402,19 @@ impl<'a> BranchAndBound<'a> {
         let n = piece.piece.len() / 2;
         let middle = middle(piece.piece[dimension], piece.piece[n + dimension]).expect("the dimension can be split");
         let (mut left, mut right) = (piece.piece.clone(), piece.piece.clone());
-        left[n + dimension] = middle;
-        right[dimension] = middle;
+        left.ends[n + dimension] = middle;
+        right.ends[dimension] = middle;
+        if let Some(recorder) = &mut self.recorder {
+            let halves = recorder.writer.halve(BoxId(piece.piece.id), dimension, f64::from(middle));
+            [left.id, right.id] = halves.map(|half| half.0);
+        }
         self.frontier.push(left, piece.score, piece.depth + 1);
         self.frontier.push(right, piece.score, piece.depth + 1);
     }
 }
 
 /// The input to split: the asked one, or the widest, if any has a float strictly inside.
-fn splittable(piece: &Subdomain<Box<[f32]>>, asked: usize) -> Option<usize> {
+fn splittable(piece: &Subdomain<Area>, asked: usize) -> Option<usize> {
     let n = piece.piece.len() / 2;
     let width = |i: usize| piece.piece[n + i] - piece.piece[i];
     let can_split = |i: &usize| middle(piece.piece[*i], piece.piece[n + *i]).is_some();

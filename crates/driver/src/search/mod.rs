@@ -1,5 +1,6 @@
 //! Deciding one property: attack it, then bound it, splitting the region until every piece is decided.
 
+mod area;
 mod branch_and_bound;
 mod falsify;
 mod frontier;

@@ -1,12 +1,14 @@
 use bounds::{Ascent, Base, BoundEngine, Optimised, Recipe, Split};
+use checker::certificate::Origin;
 
+use crate::certificate::{ContextNotes, Draft, Recorder, ReluMap};
 use crate::error::Error;
 use crate::search::branch_and_bound::End;
 use crate::search::falsify::Attack;
 use crate::search::limits::Clock;
 use crate::search::objective::Objective;
 use crate::search::observer::Observer;
-use crate::search::relu_search::ReluSearch;
+use crate::search::relu_search::{ReluSearch, TreeRecord};
 use crate::search::sharpen::Sharpen;
 use crate::search::verdict::{Outcome, StopReason};
 
@@ -22,12 +24,15 @@ pub struct ReluPlan<'a> {
 }
 
 /// What turns over one base came to.
-enum Turned {
+enum Turned<'r> {
     /// An end, and the smallest bound.
     Ended(End, f64),
     /// Disjuncts are open: their places, the base as it was left, and where it should be split.
-    Left(Vec<usize>, Box<Base>, Split),
+    Left(Vec<usize>, Box<Noted<'r>>, Split),
 }
+
+/// A base, and what the checker knows of it where a certificate is written.
+type Noted<'r> = (Base, Option<ContextNotes<'r>>);
 
 /// Pieces of a turn's search, rounds of splits and multiply-adds of the sharpening before it.
 type Turn = (u64, usize, u64);
@@ -60,6 +65,17 @@ impl<'a> ReluPlan<'a> {
         observer: &mut dyn Observer,
         outcome: &mut Outcome,
     ) -> Result<End, Error> {
+        self.run_recorded(engine, open, None, (clock, observer, outcome))
+    }
+
+    /// As [`Self::run`], writing a certificate where there is a recorder.
+    pub(crate) fn run_recorded<'r>(
+        &self,
+        engine: &BoundEngine,
+        open: &[usize],
+        mut recorder: Option<&mut Recorder<'r>>,
+        (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
+    ) -> Result<End, Error> {
         let engine = engine.on_host_as(Recipe { optimised: Optimised::Everything, ..Recipe::default() })?;
         let region = engine.region();
         let ends = (region.lower.clone(), region.upper.clone());
@@ -67,22 +83,44 @@ impl<'a> ReluPlan<'a> {
             // A region that holds a point has no empty bounds: whatever happened, it proves nothing.
             return Ok(End::Stopped(StopReason::Precision));
         };
+        let notes = match recorder.as_deref_mut() {
+            Some(recorder) => Some(self.note_root(recorder, &engine, &root, open)?),
+            None => None,
+        };
         // Halves that are still to be decided, each with its disjuncts; the last first.
-        let mut left: Vec<(Base, Vec<usize>, &[Turn])> = vec![(root, open.to_vec(), &TURNS[..])];
+        let mut left: Vec<(Noted<'r>, Vec<usize>, &[Turn])> = vec![((root, notes), open.to_vec(), &TURNS[..])];
         let mut least = f64::INFINITY;
         while let Some((base, open, turns)) = left.pop() {
-            match self.decide(&engine, base, open, turns, (clock, observer, outcome))? {
+            let recording = recorder.as_deref_mut();
+            match self.decide(&engine, base, open, turns, recording, (clock, observer, outcome))? {
                 Turned::Ended(End::Verified, bound) => least = least.min(bound),
                 Turned::Ended(end, bound) => {
                     outcome.meet(least.min(bound));
                     return Ok(end);
                 }
-                Turned::Left(open, base, split) => {
+                Turned::Left(open, whole, split) => {
+                    let (base, notes) = *whole;
                     for is_active in [false, true] {
+                        let split = Split { is_active, ..split };
                         let mut splits = base.splits().to_vec();
-                        splits.push(Split { is_active, ..split });
-                        if let Some(half) = engine.base((&ends.0, &ends.1), Some(&base), &splits, Ascent::default())? {
-                            left.push((half, open.clone(), &HALF_TURNS));
+                        splits.push(split);
+                        let half = engine.base((&ends.0, &ends.1), Some(&base), &splits, Ascent::default())?;
+                        let mut noted = None;
+                        if let (Some(recorder), Some(notes)) = (recorder.as_deref_mut(), &notes) {
+                            let origin = Origin::Context(notes.id, Some(notes.map.split(split)));
+                            let mut draft = self.draft(recorder, &notes.map, origin, Some(notes));
+                            match &half {
+                                Some(half) => draft.advance(recorder, &engine, half, None)?,
+                                None => draft.advance_plainly(),
+                            }
+                            let inside = draft.finish();
+                            if half.is_none() && !recorder.close_empty(self.objective, &inside, &open) {
+                                return Ok(End::Stopped(StopReason::Precision));
+                            }
+                            noted = Some(inside);
+                        }
+                        if let Some(half) = half {
+                            left.push(((half, noted), open.clone(), &HALF_TURNS));
                         }
                     }
                 }
@@ -92,29 +130,78 @@ impl<'a> ReluPlan<'a> {
         Ok(End::Verified)
     }
 
+    /// Writes the context that is the whole region, for the disjuncts that are open.
+    fn note_root<'r>(
+        &self,
+        recorder: &mut Recorder<'r>,
+        engine: &BoundEngine,
+        root: &Base,
+        open: &[usize],
+    ) -> Result<ContextNotes<'r>, Error> {
+        let map = ReluMap::new(recorder.question.network, &self.objective.network).ok_or_else(|| {
+            Error::Certificate("the certificate cannot name the ReLUs of the network that was bounded".into())
+        })?;
+        let region = recorder.region(self.objective, open);
+        let mut draft = self.draft(recorder, &map, Origin::Box(region), None);
+        draft.advance(recorder, engine, root, None)?;
+        Ok(draft.finish())
+    }
+
+    fn draft<'p, 'r>(
+        &self,
+        recorder: &mut Recorder<'r>,
+        map: &ReluMap,
+        origin: Origin,
+        parent: Option<&'p ContextNotes<'r>>,
+    ) -> Draft<'p, 'r> {
+        let region = &self.objective.region;
+        Draft::new(recorder, (&region.lower, &region.upper), map, origin, parent)
+    }
+
     /// Takes turns over one base: how it ended, with the smallest bound, or what is left of it and where it should be split.
-    fn decide(
+    fn decide<'r>(
         &self,
         engine: &BoundEngine,
-        mut base: Base,
+        (mut base, mut notes): Noted<'r>,
         mut open: Vec<usize>,
         turns: &[Turn],
+        mut recorder: Option<&mut Recorder<'r>>,
         (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
-    ) -> Result<Turned, Error> {
+    ) -> Result<Turned<'r>, Error> {
         let mut least = f64::INFINITY;
         let is_whole = base.splits().is_empty();
         for (turn, &(most_subdomains, rounds, macs)) in turns.iter().enumerate() {
             if rounds > 0 {
                 let rows = open.iter().flat_map(|&disjunct| self.objective.disjuncts[disjunct].1.clone());
                 let rows: Vec<u32> = rows.map(|row| row as u32).collect();
-                let Some(sharper) = Sharpen::new(engine, rounds, macs).run(base, &rows, clock)? else {
+                let mut draft = recorder.as_deref_mut().zip(notes.as_ref()).map(|(recorder, notes)| {
+                    self.draft(recorder, &notes.map, Origin::Context(notes.id, None), Some(notes))
+                });
+                let writing = recorder.as_deref_mut().zip(draft.as_mut());
+                let sharper = Sharpen::new(engine, rounds, macs).run(base, &rows, clock, writing)?;
+                let mut inside = None;
+                if let (Some(recorder), Some(mut draft)) = (recorder.as_deref_mut(), draft) {
+                    match &sharper {
+                        Some(sharper) => draft.advance(recorder, engine, sharper, None)?,
+                        None => draft.advance_plainly(),
+                    }
+                    let noted = draft.finish();
+                    if sharper.is_none() && !recorder.close_empty(self.objective, &noted, &open) {
+                        return Ok(Turned::Ended(End::Stopped(StopReason::Precision), least));
+                    }
+                    inside = Some(noted);
+                }
+                notes = inside;
+                let Some(sharper) = sharper else {
                     // Nothing is left of a piece; a whole region cannot vanish.
                     let end = if is_whole { End::Stopped(StopReason::Precision) } else { End::Verified };
                     return Ok(Turned::Ended(end, least));
                 };
                 base = sharper;
             }
-            let mut search = ReluSearch::new(self.objective, engine, self.falsifier, base, &open)?;
+            let record = recorder.as_deref_mut().zip(notes.as_ref());
+            let record = record.map(|(recorder, notes)| TreeRecord { recorder, notes });
+            let mut search = ReluSearch::new(self.objective, engine, self.falsifier, base, &open, record)?;
             let before = outcome.subdomains;
             let mut end = search.run(most_subdomains, before, clock, observer)?;
             if end.is_none() && search.decided() >= NEARLY {
@@ -129,7 +216,7 @@ impl<'a> ReluPlan<'a> {
                 // Sharper bounds may decide what is stuck; so may halves.
                 (None, Some(split)) if is_last => {
                     let (open, base) = search.into_open();
-                    return Ok(Turned::Left(open, Box::new(base), split));
+                    return Ok(Turned::Left(open, Box::new((base, notes)), split));
                 }
                 (None | Some(End::Stopped(StopReason::Precision)), _) if !is_last => {
                     least = least.min(search.least_decided());

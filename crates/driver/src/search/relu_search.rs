@@ -1,5 +1,7 @@
-use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, Split, Target};
+use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, Proof, Split, Target};
+use checker::certificate::PieceId;
 
+use crate::certificate::{ContextNotes, Offered, Recorder};
 use crate::error::Error;
 use crate::search::branch_and_bound::End;
 use crate::search::falsify::Attack;
@@ -16,7 +18,7 @@ use crate::search::verdict::StopReason;
 /// a piece cover it exactly. Bounds of intermediate neurons are those of the root; the multipliers of the splits and the
 /// slopes of the relaxation are optimised for every piece.
 #[derive(Debug)]
-pub struct ReluSearch<'a> {
+pub struct ReluSearch<'a, 'r> {
     objective: &'a Objective,
     engine: &'a BoundEngine,
     falsifier: &'a dyn Attack,
@@ -33,6 +35,15 @@ pub struct ReluSearch<'a> {
     /// The smallest bound among leaves that could not be decided.
     least_stuck: f64,
     root_split: Option<Split>,
+    /// Where the certificate goes, and what the checker knows.
+    record: Option<TreeRecord<'a, 'r>>,
+}
+
+/// Where the trees of one context are written.
+#[derive(Debug)]
+pub struct TreeRecord<'a, 'r> {
+    pub recorder: &'a mut Recorder<'r>,
+    pub notes: &'a ContextNotes<'r>,
 }
 
 /// A piece and what bounded it.
@@ -47,6 +58,8 @@ pub struct Piece {
     nearest: usize,
     /// The `ReLU`s whose relaxation costs most, most first.
     candidates: Vec<Split>,
+    /// Its number in the certificate, if one is written.
+    id: u32,
 }
 
 /// The multipliers that bound one row.
@@ -94,12 +107,13 @@ impl Footprint for Piece {
 
 impl Stored for Piece {
     fn store(&self, bytes: &mut Vec<u8>) {
-        let Self { disjunct, splits, duals, nearest, candidates } = self;
+        let Self { disjunct, splits, duals, nearest, candidates, id } = self;
         (*disjunct as u64).store(bytes);
         splits.store(bytes);
         duals.store(bytes);
         (*nearest as u64).store(bytes);
         candidates.store(bytes);
+        id.store(bytes);
     }
 
     fn restore(bytes: &mut &[u8]) -> Option<Self> {
@@ -109,6 +123,7 @@ impl Stored for Piece {
             duals: Stored::restore(bytes)?,
             nearest: u64::restore(bytes)? as usize,
             candidates: Stored::restore(bytes)?,
+            id: u32::restore(bytes)?,
         })
     }
 }
@@ -136,8 +151,9 @@ impl Stored for Split {
     }
 }
 
-impl<'a> ReluSearch<'a> {
-    /// Starts with one tree for each of these disjuncts.
+impl<'a, 'r> ReluSearch<'a, 'r> {
+    /// Starts with one tree for each of these disjuncts. Where a certificate is written, a piece is decided only once the checker's
+    /// own bounds, with its multipliers, exclude its disjunct.
     ///
     /// # Errors
     /// As [`BoundEngine::ascend`].
@@ -147,6 +163,7 @@ impl<'a> ReluSearch<'a> {
         falsifier: &'a dyn Attack,
         base: Base,
         disjuncts: &[usize],
+        record: Option<TreeRecord<'a, 'r>>,
     ) -> Result<Self, Error> {
         let mut search = Self {
             objective,
@@ -162,6 +179,7 @@ impl<'a> ReluSearch<'a> {
             least_decided: f64::INFINITY,
             least_stuck: f64::INFINITY,
             root_split: None,
+            record,
         };
         let roots: Vec<Child> = disjuncts
             .iter()
@@ -170,12 +188,16 @@ impl<'a> ReluSearch<'a> {
                 // The base's own splits have multipliers too.
                 let splits = search.base.splits().to_vec();
                 let beta: Box<[f32]> = vec![0.0; splits.len()].into();
+                let place = search.objective.disjuncts[disjunct].0;
+                let tree = |record: &mut TreeRecord| record.recorder.writer.tree(record.notes.id, place).0;
+                let id = search.record.as_mut().map_or(0, tree);
                 let piece = Piece {
                     disjunct,
                     splits,
                     duals: vec![Dual { alpha: Box::new([]), beta }; n_rows],
                     nearest: 0,
                     candidates: Vec::new(),
+                    id,
                 };
                 (piece, f64::NEG_INFINITY, 0)
             })
@@ -285,6 +307,12 @@ impl<'a> ReluSearch<'a> {
         rows.zip(splits).map(lane).collect()
     }
 
+    /// How far a row's bound is raised: where a certificate is written, as far as it goes, so that the checker's bound, which builds
+    /// on other intermediate bounds, has room.
+    fn margin(&self) -> f64 {
+        if self.record.is_some() { f64::INFINITY } else { 0.0 }
+    }
+
     /// Lanes that one round should have.
     fn round_lanes(&self) -> usize {
         let cost = self.engine.macs().max(1) * 2 * STEPS as u64;
@@ -312,8 +340,10 @@ impl<'a> ReluSearch<'a> {
                 leaves.push(piece);
                 continue;
             }
+            let ids = self.decisions(piece.piece.id, chosen);
             for sides in 0..1_usize << chosen.len() {
                 let mut child = piece.piece.clone();
+                child.id = ids.get(sides).copied().unwrap_or(0);
                 for (level, split) in chosen.iter().enumerate() {
                     child.splits.push(Split { is_active: sides >> level & 1 == 0, ..*split });
                 }
@@ -380,14 +410,15 @@ impl<'a> ReluSearch<'a> {
         let splits: Vec<Vec<(Split, f32)>> = pieces.iter().flat_map(|(piece, ..)| piece.multipliers()).collect();
         let lanes = self.lanes(pieces.iter().map(|(piece, ..)| piece), &splits);
         let alpha_rate = if steps == STEPS { WARM_RATE } else { Ascent::default().alpha_rate };
-        let ascent = Ascent { steps, alpha_rate, ..Ascent::default() };
-        let keep = Keep { duals: true, gaps: CANDIDATES, minimiser: true };
-        let ended = self.engine.ascend(&self.base, Target::Outputs, &lanes, &ascent, keep)?;
+        let ascent = Ascent { steps, alpha_rate, margin: self.margin(), ..Ascent::default() };
+        let keep = Keep { duals: true, gaps: CANDIDATES, minimiser: true, proof: self.record.is_some() };
+        let mut ended = self.engine.ascend(&self.base, Target::Outputs, &lanes, &ascent, keep)?;
         self.subdomains += pieces.len() as u64;
         let doubtful: Vec<usize> = (0..lanes.len())
             .filter(|&lane| ended[lane].bound <= 0.0 && ended[lane].bound + ended[lane].slack > 0.0)
             .collect();
         let mut precise = vec![f64::NEG_INFINITY; lanes.len()];
+        let keep = Keep { proof: self.record.is_some(), ..Keep::default() };
         if !doubtful.is_empty() {
             let warm: Vec<Vec<(Split, f32)>> = doubtful
                 .iter()
@@ -400,29 +431,43 @@ impl<'a> ReluSearch<'a> {
                 .zip(&warm)
                 .map(|(&lane, splits)| Lane { splits, alpha: &ended[lane].alpha, ..lanes[lane] })
                 .collect();
-            let ascent = Ascent { steps: 4, alpha_rate: 0.02, beta_rate: 0.02, ..Ascent::default() };
-            for (&lane, end) in
-                doubtful.iter().zip(self.engine.ascend_precisely(&self.base, &again, &ascent, Keep::default())?)
-            {
+            let (rate, margin) = (0.02, self.margin());
+            let ascent = Ascent { steps: 4, alpha_rate: rate, beta_rate: rate, margin, ..Ascent::default() };
+            for (&lane, end) in doubtful.iter().zip(self.engine.ascend_precisely(&self.base, &again, &ascent, keep)?) {
                 precise[lane] = end.bound;
+                if end.bound > 0.0 {
+                    ended[lane].proof = end.proof;
+                }
             }
             self.rebounded += doubtful.len() as u64;
         }
         drop(lanes);
+        let bounds: Vec<f64> =
+            ended.iter().zip(&precise).map(|(end, precise)| f64::from(end.bound).max(*precise)).collect();
+        let of_pieces: Vec<&Piece> = pieces.iter().map(|(piece, ..)| piece).collect();
+        let mut proofs: Vec<Option<Proof>> = ended.iter_mut().map(|end| end.proof.take()).collect();
+        let is_accepted = self.certified(&of_pieces, &bounds, &mut proofs);
         let mut ended = ended.into_iter();
         let mut place = 0;
         let mut open = Vec::new();
-        for (mut piece, parent, depth) in pieces {
+        for ((mut piece, parent, depth), is_accepted) in pieces.into_iter().zip(is_accepted) {
             let n_rows = piece.duals.len();
             let mut best = parent;
             let mut found: Vec<Ended<f32>> = ended.by_ref().take(n_rows).collect();
             for (row, end) in found.iter_mut().enumerate() {
-                let bound = f64::from(end.bound).max(precise[place + row]);
+                let bound = bounds[place + row];
                 if bound > best {
                     best = bound;
                 }
+                // Of equals, what is known is not known to be positive.
+                if !is_accepted && end.bound > 0.0 {
+                    end.bound = 0.0;
+                }
             }
             place += n_rows;
+            if !is_accepted {
+                best = best.min(0.0);
+            }
             if best > 0.0 {
                 self.decided += 0.5_f64.powi(depth as i32);
                 self.least_decided = self.least_decided.min(best);
@@ -449,6 +494,46 @@ impl<'a> ReluSearch<'a> {
         Ok(open.into_iter().map(|(point, disjunct, _)| (point, disjunct)).collect())
     }
 
+    /// Writes the decisions that lead to the children of a piece; their numbers, in the order of their sides.
+    fn decisions(&mut self, id: u32, chosen: &[Split]) -> Vec<u32> {
+        let Some(TreeRecord { recorder, notes }) = &mut self.record else { return Vec::new() };
+        let mut ids = vec![id];
+        for split in chosen {
+            let split = notes.map.split(*split);
+            // A set bit is the inactive side, and the first decision is the lowest bit.
+            let sides: Vec<[PieceId; 2]> = ids.iter().map(|&id| recorder.decide(PieceId(id), split)).collect();
+            ids = [0, 1].iter().flat_map(|&side| sides.iter().map(move |sides| sides[side].0)).collect();
+        }
+        ids
+    }
+
+    /// Which of these pieces, whose rows have these bounds, are certified; all, where no certificate is written.
+    fn certified(&mut self, pieces: &[&Piece], bounds: &[f64], proofs: &mut [Option<Proof>]) -> Vec<bool> {
+        let Some(TreeRecord { recorder, notes }) = &mut self.record else { return vec![true; pieces.len()] };
+        let n_shared = self.base.splits().len();
+        let mut offered = Vec::new();
+        let mut place = 0;
+        let mut of = Vec::new();
+        for (p, piece) in pieces.iter().enumerate() {
+            let rows = place..place + piece.duals.len();
+            place = rows.end;
+            let best = rows.clone().filter(|&row| bounds[row] > 0.0).max_by(|&a, &b| bounds[a].total_cmp(&bounds[b]));
+            let Some(best) = best else { continue };
+            // An empty piece has no proof: the checker sees that it is empty.
+            let Proof { alpha, beta } = proofs[best].take().unwrap_or_default();
+            let beta = piece.splits.iter().copied().zip(beta.iter().copied().chain(std::iter::repeat(0.0))).collect();
+            let path = piece.splits[n_shared..].to_vec();
+            let row = best - rows.start;
+            offered.push(Offered { piece: PieceId(piece.id), disjunct: piece.disjunct, row, path, beta, alpha });
+            of.push(p);
+        }
+        let mut is_accepted = vec![false; pieces.len()];
+        for (p, accepted) in of.into_iter().zip(recorder.leaves(self.objective, notes, &offered)) {
+            is_accepted[p] = accepted;
+        }
+        is_accepted
+    }
+
     /// Pieces with nothing left to split are linear programs: optimised to the end, they are decided or they are not.
     ///
     /// Returns the minimisers of those that are not, with their disjuncts: that is where a violation would be.
@@ -459,15 +544,20 @@ impl<'a> ReluSearch<'a> {
         let splits: Vec<Vec<(Split, f32)>> = leaves.iter().flat_map(|leaf| leaf.piece.multipliers()).collect();
         let lanes = self.lanes(leaves.iter().map(|leaf| &leaf.piece), &splits);
         let ascent = Ascent { steps: LEAF_STEPS, decay: 0.995, ..Ascent::default() };
-        let keep = Keep { minimiser: true, ..Keep::default() };
-        let mut ended = self.engine.ascend_precisely(&self.base, &lanes, &ascent, keep)?.into_iter();
+        let keep = Keep { minimiser: true, proof: self.record.is_some(), ..Keep::default() };
+        let mut all = self.engine.ascend_precisely(&self.base, &lanes, &ascent, keep)?;
         drop(lanes);
+        let bounds: Vec<f64> = all.iter().map(|end| end.bound).collect();
+        let mut proofs: Vec<Option<Proof>> = all.iter_mut().map(|end| end.proof.take()).collect();
+        let of_pieces: Vec<&Piece> = leaves.iter().map(|leaf| &leaf.piece).collect();
+        let is_accepted = self.certified(&of_pieces, &bounds, &mut proofs);
+        let mut ended = all.into_iter();
         let mut points = Vec::new();
         self.rebounded += leaves.len() as u64;
-        for Subdomain { piece, score, depth, .. } in leaves {
+        for (Subdomain { piece, score, depth, .. }, is_accepted) in leaves.into_iter().zip(is_accepted) {
             let found: Vec<Ended<f64>> = ended.by_ref().take(piece.duals.len()).collect();
             let best = found.iter().map(|end| end.bound).fold(score, f64::max);
-            if best > 0.0 {
+            if best > 0.0 && is_accepted {
                 self.decided += 0.5_f64.powi(depth as i32);
                 self.least_decided = self.least_decided.min(best);
             } else {

@@ -1,6 +1,7 @@
 use bounds::{BoundEngine, Branched, Budget, Piece, Rule};
 
 use crate::error::Error;
+use crate::search::area::Area;
 use crate::search::frontier::Subdomain;
 use crate::search::objective::Objective;
 
@@ -70,11 +71,11 @@ impl Resident {
     pub fn run(
         &mut self,
         engine: &BoundEngine,
-        pieces: &[Subdomain<Box<[f32]>>],
+        pieces: &[Subdomain<Area>],
         budget: Budget,
     ) -> Result<Option<Branched>, Error> {
         // The score of a box that was bounded is overwritten; that of others is not returned.
-        let piece = |of: &Subdomain<Box<[f32]>>| Piece { ends: of.piece.clone(), depth: of.depth, score: 0.0 };
+        let piece = |of: &Subdomain<Area>| Piece { ends: of.piece.ends.clone(), depth: of.depth, score: 0.0 };
         let pieces: Vec<Piece> = pieces.iter().map(piece).collect();
         let Some(branched) = engine.branch(&pieces, &self.rule, budget)? else {
             self.macs = 0;

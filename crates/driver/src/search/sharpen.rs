@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
-use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, Split, Target};
+use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, Proof, Split, Target};
 
+use crate::certificate::{Draft, LemmaTree, Recorder};
 use crate::error::Error;
 use crate::search::limits::Clock;
 
@@ -33,7 +34,12 @@ struct Leaf {
     /// The neuron to split next.
     candidate: Option<Split>,
     bound: f32,
+    /// What gave the bound, if a certificate is written: the leaf may have been split since.
+    proof: Option<Proof>,
 }
+
+/// A context that is being written.
+pub type Writing<'w, 'p, 'r> = (&'w mut Recorder<'r>, &'w mut Draft<'p, 'r>);
 
 /// Neurons with their lower and upper bounds.
 type NeuronBounds = Vec<(u32, f32, f32)>;
@@ -64,9 +70,17 @@ impl<'a> Sharpen<'a> {
 
     /// The tighter base for the rows of `outputs`; `None` if no point is in it. Stops early, with what it has, when the clock says so.
     ///
+    /// What it finds is written as lemmas of a context.
+    ///
     /// # Errors
     /// As [`BoundEngine::ascend`].
-    pub fn run(&self, mut base: Base, outputs: &[u32], clock: &Clock) -> Result<Option<Base>, Error> {
+    pub fn run(
+        &self,
+        mut base: Base,
+        outputs: &[u32],
+        clock: &Clock,
+        mut writing: Option<Writing<'_, '_, '_>>,
+    ) -> Result<Option<Base>, Error> {
         let costs = self.costs(&base, outputs)?;
         let ascent = Ascent::default();
         let mut spent = 0;
@@ -81,7 +95,15 @@ impl<'a> Sharpen<'a> {
                 break;
             }
             let neurons = self.costliest(*activation, neurons, &costs, budget);
-            let (bounds, cost) = self.layer(&base, *activation, &neurons, budget, clock)?;
+            let (trees, cost) = self.layer(&base, *activation, &neurons, budget, (clock, writing.is_some()))?;
+            let bounds: NeuronBounds =
+                trees.chunks(2).map(|ends| (ends[0].neuron, ends[0].bound(), -ends[1].bound())).collect();
+            if let Some((recorder, draft)) = &mut writing {
+                draft.advance(recorder, self.engine, &base, Some(*activation))?;
+                let n_shared = base.splits().len();
+                let lemmas: Vec<LemmaTree> = trees.iter().map(|tree| tree.lemma(n_shared)).collect();
+                draft.layer(recorder, self.engine, &base, &lemmas)?;
+            }
             spent += cost;
             after = *activation;
             match self.engine.tightened(&base, *activation, &bounds, ascent)? {
@@ -118,18 +140,19 @@ impl<'a> Sharpen<'a> {
         activation: u32,
         neurons: &[u32],
         budget: u64,
-        clock: &Clock,
-    ) -> Result<(NeuronBounds, u64), Error> {
+        (clock, wants_proofs): (&Clock, bool),
+    ) -> Result<(Vec<Tree>, u64), Error> {
         let per_lane = self.lane_macs();
         let ends = |neuron: &u32| [false, true].map(|is_upper| Tree { neuron: *neuron, is_upper, leaves: Vec::new() });
         let mut trees: Vec<Tree> = neurons.iter().flat_map(ends).collect();
         for tree in &mut trees {
             let splits = base.splits().iter().map(|split| (*split, 0.0)).collect();
-            tree.leaves.push(Leaf { splits, alpha: Box::new([]), candidate: None, bound: f32::NEG_INFINITY });
+            let (alpha, bound) = (Box::new([]), f32::NEG_INFINITY);
+            tree.leaves.push(Leaf { splits, alpha, candidate: None, bound, proof: None });
         }
         let mut cost = 0;
         let all: Vec<(usize, usize)> = (0..trees.len()).map(|tree| (tree, 0)).collect();
-        self.bound(base, activation, &mut trees, &all)?;
+        self.bound(base, activation, &mut trees, &all, wants_proofs)?;
         cost += per_lane * all.len() as u64;
         for _ in 0..self.rounds {
             if clock.stop(0, 0).is_some() {
@@ -151,15 +174,21 @@ impl<'a> Sharpen<'a> {
             if changed.is_empty() {
                 break;
             }
-            self.bound(base, activation, &mut trees, &changed)?;
+            self.bound(base, activation, &mut trees, &changed, wants_proofs)?;
             cost += per_lane * changed.len() as u64;
         }
-        let bounds = trees.chunks(2).map(|ends| (ends[0].neuron, ends[0].bound(), -ends[1].bound())).collect();
-        Ok((bounds, cost))
+        Ok((trees, cost))
     }
 
     /// Bounds leaves, given as (tree, leaf).
-    fn bound(&self, base: &Base, activation: u32, trees: &mut [Tree], which: &[(usize, usize)]) -> Result<(), Error> {
+    fn bound(
+        &self,
+        base: &Base,
+        activation: u32,
+        trees: &mut [Tree],
+        which: &[(usize, usize)],
+        wants_proofs: bool,
+    ) -> Result<(), Error> {
         let lanes: Vec<Lane> = which
             .iter()
             .map(|&(tree, leaf)| {
@@ -168,12 +197,15 @@ impl<'a> Sharpen<'a> {
             })
             .collect();
         let ascent = Ascent { steps: STEPS, ..Ascent::default() };
-        let keep = Keep { duals: true, gaps: 1, minimiser: false };
+        let keep = Keep { duals: true, gaps: 1, minimiser: false, proof: wants_proofs };
         let ended = self.engine.ascend(base, Target::Operand(activation), &lanes, &ascent, keep)?;
-        for (&(tree, leaf), Ended { bound, alpha, beta, gaps, .. }) in which.iter().zip(ended) {
+        for (&(tree, leaf), Ended { bound, alpha, beta, gaps, proof, .. }) in which.iter().zip(ended) {
             let leaf = &mut trees[tree].leaves[leaf];
             // A parent's bound holds for its children too.
-            leaf.bound = if bound > leaf.bound { bound } else { leaf.bound };
+            if bound > leaf.bound {
+                leaf.bound = bound;
+                leaf.proof = proof;
+            }
             leaf.alpha = alpha;
             leaf.splits.iter_mut().zip(beta.iter()).for_each(|((_, old), &new)| *old = new);
             leaf.candidate = gaps.first().map(|(split, _)| *split);
@@ -188,6 +220,20 @@ impl Tree {
         self.leaves.iter().map(|leaf| leaf.bound).fold(f32::INFINITY, f32::min)
     }
 
+    /// As a certificate takes it; `n_shared` splits are those of the base.
+    fn lemma(&self, n_shared: usize) -> LemmaTree {
+        let leaf = |leaf: &Leaf| {
+            let splits = leaf.splits.iter().map(|(split, _)| *split);
+            let path = splits.clone().skip(n_shared).collect();
+            // A proof of a leaf before it was split has fewer multipliers.
+            let proof = leaf.proof.as_ref().map(|Proof { alpha, beta }| {
+                (splits.zip(beta.iter().copied().chain(std::iter::repeat(0.0))).collect(), alpha.clone())
+            });
+            (path, proof)
+        };
+        LemmaTree { neuron: self.neuron, is_upper: self.is_upper, leaves: self.leaves.iter().map(leaf).collect() }
+    }
+
     /// Splits the worse half of the leaves; returns the places of the new ones.
     fn split_worst(&mut self) -> Vec<usize> {
         let mut order: Vec<usize> =
@@ -199,12 +245,13 @@ impl Tree {
             let Some(candidate) = self.leaves[leaf].candidate else { continue };
             let parent = &mut self.leaves[leaf];
             let (mut splits, alpha, bound) = (parent.splits.clone(), parent.alpha.clone(), parent.bound);
+            let proof = parent.proof.clone();
             splits.push((Split { is_active: false, ..candidate }, 0.0));
             parent.splits.push((Split { is_active: true, ..candidate }, 0.0));
             parent.candidate = None;
             changed.push(leaf);
             changed.push(self.leaves.len());
-            self.leaves.push(Leaf { splits, alpha, candidate: None, bound });
+            self.leaves.push(Leaf { splits, alpha, candidate: None, bound, proof });
         }
         changed
     }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use bounds::{Batch, BoundEngine, Device, Recipe, Wanted};
 use network::{Network, Property};
 
+use crate::certificate::Recorder;
 use crate::error::Error;
 use crate::search::branch_and_bound::{BranchAndBound, End};
 use crate::search::falsify::{Effort, Falsifier};
@@ -63,6 +64,32 @@ impl Verify<'_> {
     /// # Errors
     /// When network and property do not fit, or the device fails.
     pub fn run(&self, options: &VerifyOptions, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        self.search(options, observer, None)
+    }
+
+    /// As [`Self::run`], writing a certificate of what is proved; it is one only if the verdict is verified and
+    /// [`Recorder::finish`] succeeds.
+    ///
+    /// The checker's own functions look at every piece, so that this takes longer; a search by input splits stays on the host
+    /// between rounds.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; [`Error::Certificate`] where the certificate could not describe the search.
+    pub fn run_recorded(
+        &self,
+        options: &VerifyOptions,
+        observer: &mut dyn Observer,
+        recorder: &mut Recorder,
+    ) -> Result<Outcome, Error> {
+        self.search(options, observer, Some(recorder))
+    }
+
+    fn search(
+        &self,
+        options: &VerifyOptions,
+        observer: &mut dyn Observer,
+        mut recorder: Option<&mut Recorder>,
+    ) -> Result<Outcome, Error> {
         let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
         let mut outcome = Outcome {
             verdict: Verdict::Verified,
@@ -73,7 +100,8 @@ impl Verify<'_> {
             fallback: None,
         };
         for objective in Objective::of(self.network, self.property)? {
-            let end = match self.decide(&objective, options, &clock, observer, &mut outcome) {
+            let recorder = recorder.as_deref_mut();
+            let end = match self.decide(&objective, options, recorder, (&clock, observer, &mut outcome)) {
                 Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {
                     End::Stopped(StopReason::Magnitude)
                 }
@@ -97,9 +125,8 @@ impl Verify<'_> {
         &self,
         objective: &Objective,
         options: &VerifyOptions,
-        clock: &Clock,
-        observer: &mut dyn Observer,
-        outcome: &mut Outcome,
+        mut recorder: Option<&mut Recorder>,
+        (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
     ) -> Result<End, Error> {
         let centre = centre(objective);
         let engine =
@@ -120,15 +147,23 @@ impl Verify<'_> {
         let region = engine.region();
         let root = Batch { lower: region.lower.clone(), upper: region.upper.clone() };
         let bounds = engine.bound(&root, Wanted { slopes: true, split: false })?;
-        let is_open = |disjunct: usize| {
-            let rows = objective.disjuncts[disjunct].1.clone();
-            !bounds.lower[rows].iter().any(|&bound| bound > 0.0)
+        let excluded = |disjunct: &usize| {
+            let rows = objective.disjuncts[*disjunct].1.clone();
+            bounds.lower[rows].iter().any(|&bound| bound > 0.0)
         };
+        let mut excluded: Vec<usize> = (0..objective.disjuncts.len()).filter(excluded).collect();
+        if let Some(recorder) = recorder.as_deref() {
+            excluded = recorder.excluded(objective, &excluded);
+        }
+        let is_open = |disjunct: usize| !excluded.contains(&disjunct);
         let n_open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).count();
         if n_open == 0 && !objective.disjuncts.is_empty() {
             let least = objective.score(&bounds.lower);
             outcome.subdomains += 1;
             outcome.meet(least);
+            if let Some(recorder) = recorder {
+                recorder.whole(objective, &excluded);
+            }
             return Ok(End::Verified);
         }
         if n_open > 0 {
@@ -145,7 +180,11 @@ impl Verify<'_> {
         if splits_relus(objective, options.split) {
             let open = (0..objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).collect::<Vec<_>>();
             outcome.begin(Stage::ReluSplits);
-            match ReluPlan::new(objective, &falsifier).run(&engine, &open, clock, observer, outcome) {
+            if let Some(recorder) = recorder.as_deref_mut() {
+                recorder.whole(objective, &excluded);
+            }
+            let plan = ReluPlan::new(objective, &falsifier);
+            match plan.run_recorded(&engine, &open, recorder.as_deref_mut(), (clock, observer, outcome)) {
                 // What no single row excludes on any piece, splits of inputs may still decide; they can be bounded in f64.
                 Ok(End::Stopped(StopReason::Precision))
                 | Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {}
@@ -156,6 +195,9 @@ impl Verify<'_> {
         outcome.lower_bound = before;
         outcome.begin(Stage::InputSplits);
         let mut search = BranchAndBound::new(objective, &engine, &falsifier);
+        if let Some(recorder) = recorder {
+            search = search.recording(recorder);
+        }
         let end = search.run(clock, observer)?;
         outcome.fallback = outcome.fallback.take().or_else(|| engine.fallback().map(str::to_owned));
         let (subdomains, rebounded) = search.counts();

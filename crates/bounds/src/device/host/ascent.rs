@@ -18,11 +18,13 @@ pub struct Ascent {
     pub beta_rate: f64,
     /// What every step multiplies both by.
     pub decay: f64,
+    /// How far beyond zero an output's bound must be before its lane rests.
+    pub margin: f64,
 }
 
 impl Default for Ascent {
     fn default() -> Self {
-        Self { steps: 20, alpha_rate: 0.25, beta_rate: 0.25, decay: 0.93 }
+        Self { steps: 20, alpha_rate: 0.25, beta_rate: 0.25, decay: 0.93, margin: 0.0 }
     }
 }
 
@@ -64,6 +66,17 @@ pub struct Ended<T> {
     pub gaps: Vec<(Split, f32)>,
     /// The input that minimises the last linear bound, if asked for.
     pub minimiser: Box<[f32]>,
+    /// What gave the best bound, if asked for.
+    pub proof: Option<Proof>,
+}
+
+/// The multipliers that gave a bound.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Proof {
+    /// `α` of every entry of every `ReLU`, in node order.
+    pub alpha: Box<[f32]>,
+    /// The multipliers, in the order of the start's splits.
+    pub beta: Box<[f32]>,
 }
 
 impl<T: Logistic> Ended<T> {
@@ -77,6 +90,7 @@ impl<T: Logistic> Ended<T> {
             beta: Box::new([]),
             gaps: Vec::new(),
             minimiser: Box::new([]),
+            proof: None,
         }
     }
 }
@@ -90,6 +104,8 @@ pub struct Keep {
     pub gaps: usize,
     /// The minimising input.
     pub minimiser: bool,
+    /// What gave the best bound.
+    pub proof: bool,
 }
 
 /// A block of lanes and everything that its optimisation needs, allocated once per worker.
@@ -110,6 +126,10 @@ pub struct LaneBlock<T> {
     /// The points of the last forward sweep, for tests.
     #[cfg(test)]
     means: Vec<T>,
+    /// Per lane of the start, what gave its best bound, where that is to be kept.
+    proofs: Vec<Option<Proof>>,
+    /// Whether it is.
+    pub keeps_proofs: bool,
 }
 
 /// What a block of lanes shares.
@@ -142,6 +162,8 @@ impl<T: Logistic> LaneBlock<T> {
             constants: Vec::new(),
             #[cfg(test)]
             means: Vec::new(),
+            proofs: Vec::new(),
+            keeps_proofs: false,
         }
     }
 
@@ -159,6 +181,8 @@ impl<T: Logistic> LaneBlock<T> {
         self.set_lines(shared, rows.len(), width, starts);
         self.best.clear();
         self.best.resize(rows.len(), [T::of(f64::NEG_INFINITY), T::ZERO]);
+        self.proofs.clear();
+        self.proofs.resize(rows.len(), None);
         for lane in 0..rows.len() {
             if self.is_empty[lane] {
                 self.best[lane] = [T::of(f64::INFINITY), T::ZERO];
@@ -180,9 +204,13 @@ impl<T: Logistic> LaneBlock<T> {
                 // A bound that is not finite says nothing.
                 if bound.is_finite() && bound > self.best[lane][0] {
                     self.best[lane] = [bound, self.block.slack[now]];
+                    if self.keeps_proofs {
+                        let splits = starts.get(lane).map_or(&[][..], |start| start.splits);
+                        self.proofs[lane] = Some(self.proof(shared, now, splits));
+                    }
                 }
                 self.is_resting[lane] = match goal {
-                    Goal::Positive => self.best[lane][0] > T::ZERO,
+                    Goal::Positive => self.best[lane][0] > T::of(ascent.margin),
                     Goal::Decided => self.best[lane][0] >= T::ZERO,
                     Goal::Tightest => false,
                 };
@@ -328,7 +356,8 @@ impl<T: Logistic> LaneBlock<T> {
 
     fn end_of(&self, shared: &Shared<T>, starts: &[Start], keep: Keep, lane: usize) -> Ended<T> {
         let [bound, slack] = self.best[lane];
-        let mut ended = Ended { bound, slack, is_empty: self.is_empty[lane], ..Ended::unknown() };
+        let proof = self.proofs.get(lane).cloned().flatten();
+        let mut ended = Ended { bound, slack, is_empty: self.is_empty[lane], proof, ..Ended::unknown() };
         let now = self.place[lane];
         if now == usize::MAX || ended.is_empty {
             return ended;
@@ -414,6 +443,19 @@ impl<T: Logistic> LaneBlock<T> {
             }
         }
         alpha.into()
+    }
+
+    fn proof(&self, shared: &Shared<T>, lane: usize, splits: &[(Split, f32)]) -> Proof {
+        let width = self.block.width;
+        let mut alpha = Vec::new();
+        for (node, relax) in shared.program.activations.iter().enumerate() {
+            if relax.is_some_and(|relax| relax.kind == ActivationKind::Relu as u32) {
+                let low = &self.lines[node].low;
+                alpha.extend((0..shared.scope.entries[node].len()).map(|e| low[e * width + lane].to_f64() as f32));
+            }
+        }
+        let beta = splits.iter().map(|(split, _)| self.beta(shared, lane, *split)).collect();
+        Proof { alpha: alpha.into(), beta }
     }
 
     fn beta(&self, shared: &Shared<T>, lane: usize, split: Split) -> f32 {

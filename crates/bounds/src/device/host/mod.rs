@@ -14,7 +14,7 @@ mod sample;
 mod scope;
 
 pub use crate::kernels::LANES;
-pub use ascent::{Ascent, Cloud, Ended, Goal, Keep, LaneBlock, Planes, Shared, Start};
+pub use ascent::{Ascent, Cloud, Ended, Goal, Keep, LaneBlock, Planes, Proof, Shared, Start};
 pub use evaluate::evaluate;
 pub use sample::{least_values, plane_values};
 pub use scope::{Scope, Split};

@@ -1,0 +1,21 @@
+//! Certificates of verification, and the checker that accepts or rejects them.
+
+mod backward;
+pub mod certificate;
+mod check;
+pub mod deployed;
+mod error;
+mod exponential;
+mod files;
+mod lines;
+mod product;
+mod question;
+mod rounding;
+mod scope;
+
+pub use backward::{Lane, Row, bound, claim};
+pub use check::{Census, Digests, Judgement, Progress, Rejection, check, exclude, header};
+pub use error::Error;
+pub use files::{Files, digest};
+pub use question::Question;
+pub use scope::{Method, Rounding, Scope, Split};

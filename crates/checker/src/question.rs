@@ -1,0 +1,56 @@
+use network::{Activation, Network, Op, Property};
+
+use crate::certificate::Evaluation;
+use crate::deployed;
+use crate::error::Error;
+use crate::scope::Rounding;
+
+/// A network as it was read and a property of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The network; nothing is merged, folded or dropped.
+    pub network: &'a Network,
+    /// What a violation would be.
+    pub property: &'a Property,
+    /// Which evaluations of the network are meant.
+    pub evaluation: Evaluation,
+}
+
+impl<'a> Question<'a> {
+    /// Checks that both speak of the same inputs and outputs; the network is meant in real arithmetic.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn new(network: &'a Network, property: &'a Property) -> Result<Self, Error> {
+        property.check_sizes(network.n_inputs(), network.n_outputs()).map_err(|e| Error::Mismatch(e.to_string()))?;
+        Ok(Self { network, property, evaluation: Evaluation::Real })
+    }
+
+    /// The same question of these evaluations.
+    ///
+    /// # Errors
+    /// When nothing can be said of them: see [`deployed::obstacle`].
+    pub fn of(self, evaluation: Evaluation) -> Result<Self, Error> {
+        if evaluation == Evaluation::F32
+            && let Some(obstacle) = deployed::obstacle(self.network)
+        {
+            return Err(Error::Mismatch(format!("nothing can be said of evaluations in f32: {obstacle}")));
+        }
+        Ok(Self { evaluation, ..self })
+    }
+
+    /// Whose rounding must be paid.
+    pub fn rounding(&self) -> Rounding {
+        match self.evaluation {
+            Evaluation::Real => Rounding::Outward,
+            Evaluation::F32 => Rounding::Deployed,
+        }
+    }
+
+    /// The nodes that are `ReLU`s, in order: certificates count them.
+    pub fn relus(&self) -> Vec<usize> {
+        let is_relu = |op: &Op| matches!(op, Op::Activation(Activation::Relu));
+        let nodes = self.network.nodes().iter().enumerate();
+        nodes.filter(|(_, node)| is_relu(&node.op)).map(|(id, _)| id).collect()
+    }
+}

@@ -1,0 +1,98 @@
+//! `verify --certificate` and `check`.
+
+use std::fs;
+
+use checker::certificate::Digest;
+
+use crate::support::{Run, diadem, example, run, run_json, text};
+
+#[test]
+fn a_certificate_is_written_and_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    for (network, property) in [("parking", "parking_clear"), ("digits_dense", "digits_dense_0_eps_0.076")] {
+        let out = folder.path().join(property);
+        let (network, property) =
+            (example(&format!("networks/{network}.onnx")), example(&format!("properties/{property}.vnnlib")));
+        let question = ["--network", text(&network), "--property", text(&property)];
+        let Run { status, stdout, stderr } = run(&[&["verify", "--certificate", text(&out)], &question[..]].concat());
+        assert_eq!(status, 0, "{stdout}{stderr}");
+        assert!(stdout.contains("certificate written to"), "{stdout}");
+        let (status, found) = run_json(&[&["check", text(&out)], &question[..]].concat());
+        assert_eq!((status, found["judgement"].as_str()), (0, Some("accepted")), "{found}");
+        assert!(found["tool"].as_str().unwrap().starts_with("diadem "));
+        let Run { status, stdout, .. } = run(&[&["check", text(&out)], &question[..]].concat());
+        assert_eq!(status, 0);
+        assert!(stdout.starts_with("accepted"), "{stdout}");
+    }
+    assert!(fs::read_dir(folder.path()).unwrap().count() == 2, "nothing else is left behind");
+}
+
+#[test]
+fn what_is_missing_is_named_and_other_files_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("certificate");
+    let (network, property) = (example("networks/parking.onnx"), example("properties/parking_clear.vnnlib"));
+    let question = ["--network", text(&network), "--property", text(&property)];
+    assert_eq!(run(&[&["verify", "--certificate", text(&out)], &question[..]].concat()).status, 0);
+    let whole = fs::read(&out).unwrap();
+
+    // The file of another question.
+    let other = example("properties/parking_corner.vnnlib");
+    let swapped = ["check", text(&out), "--network", text(&network), "--property", text(&other)];
+    let Run { status, stderr, .. } = run(&swapped);
+    assert_eq!(status, 2);
+    assert!(stderr.contains("SHA-256"), "{stderr}");
+
+    // Cut short.
+    fs::write(&out, &whole[..whole.len() - 1]).unwrap();
+    let Run { status, stderr, .. } = run(&[&["check", text(&out)], &question[..]].concat());
+    assert_eq!(status, 2);
+    assert!(stderr.contains("cut short"), "{stderr}");
+
+    // All proofs left out, and sealed again: a region that nothing settles.
+    let header = 23 + u32::from_le_bytes(whole[19..23].try_into().unwrap()) as usize;
+    assert_eq!(whole[header], 1, "the first record is a region");
+    let n_disjuncts = usize::from(whole[header + 1]);
+    let mut bare = whole[..header + 2 + n_disjuncts].to_vec();
+    bare.extend([15, 1]);
+    bare.extend(Digest::of(&bare).0);
+    fs::write(&out, &bare).unwrap();
+    let Run { status, stdout, .. } = run(&[&["check", text(&out)], &question[..]].concat());
+    assert_eq!(status, 1);
+    assert!(stdout.contains("rejected") && stdout.contains("box 0"), "{stdout}");
+
+    let none = folder.path().join("none");
+    assert_eq!(run(&[&["check", text(&none)], &question[..]].concat()).status, 2);
+}
+
+#[test]
+fn no_certificate_appears_where_nothing_was_proved_or_nothing_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("certificate");
+    let (network, property) = (example("networks/parking.onnx"), example("properties/parking_corner.vnnlib"));
+    let question = ["--network", text(&network), "--property", text(&property)];
+    assert_eq!(run(&[&["verify", "--certificate", text(&out)], &question[..]].concat()).status, 1);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+
+    let nowhere = folder.path().join("no such folder/certificate");
+    let property = example("properties/parking_clear.vnnlib");
+    let question = ["--network", text(&network), "--property", text(&property)];
+    let Run { status, stderr, .. } = run(&[&["verify", "--certificate", text(&nowhere)], &question[..]].concat());
+    assert_eq!(status, 2);
+    assert!(stderr.contains("the certificate cannot be written"), "{stderr}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_and_not_a_certificate() {
+    // Whatever is written there does not fit.
+    let (network, property) = (example("networks/parking.onnx"), example("properties/parking_clear.vnnlib"));
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("certificate");
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("certificate.partial")).unwrap();
+    let arguments = ["verify", "--certificate", text(&out), "--network", text(&network), "--property", text(&property)];
+    let Run { status, stderr, .. } = Run::of(&mut diadem(&arguments));
+    assert_eq!(status, 2, "{stderr}");
+    assert!(stderr.contains("verified, but"), "{stderr}");
+    assert!(!out.exists());
+}
