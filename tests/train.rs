@@ -70,11 +70,14 @@ fn training_goes_on_from_weights() {
     assert_eq!(first["test"]["accuracy"], second["test"]["accuracy"]);
 }
 
+/// What is expected in the message, and the edit of a job that causes it.
+type Mistake = (&'static str, Box<dyn FnOnce(&mut Value)>);
+
 #[test]
 fn what_cannot_be_trained_is_said_before_training_begins() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
-    let cases: [(&str, Box<dyn FnOnce(&mut Value)>); 10] = [
+    let cases: [Mistake; 10] = [
         ("--out", Box::new(|job| job["out"] = "file/runs".into())),
         ("train-images-idx3-ubyte", Box::new(|job| job["data"]["source"] = json!({ "mnist": "nowhere" }))),
         ("unknown variant `mnits`", Box::new(|job| job["data"]["source"] = json!({ "mnits": "x" }))),

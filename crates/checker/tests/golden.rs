@@ -67,7 +67,7 @@ fn intervals_and_linear_bounds_agree_with_the_golden_ones_before_rounding_and_co
             let rounded = outputs(&network, &lower, &upper, method, Rounding::Outward);
             let most = |f: &dyn Fn(usize) -> [f64; 2]| {
                 (0..n)
-                    .flat_map(|k| f(k))
+                    .flat_map(f)
                     .fold(0.0, |most: f64, value| if value > most || value.is_nan() { value } else { most })
                     / scale
             };

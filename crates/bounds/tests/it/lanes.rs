@@ -170,6 +170,7 @@ fn random_ascent(stream: &mut Stream) -> Ascent {
         alpha_rate: rate(stream),
         beta_rate: rate(stream),
         decay: [1.0, 0.9][stream.below(2)],
+        margin: 0.0,
     }
 }
 

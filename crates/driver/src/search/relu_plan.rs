@@ -15,7 +15,7 @@ use crate::search::verdict::{Outcome, StopReason};
 /// Decides an objective by optimised bounds and splits of `ReLU`s, in turns: search for a while, and if that does not end it, spend
 /// more on the root's intermediate bounds, on which every piece builds, before the next search.
 ///
-/// On networks of several layers a small tree per neuron (see [`Sharpen`]) is worth more than the same time spent on the
+/// On networks of several layers a small tree per neuron (see `Sharpen`) is worth more than the same time spent on the
 /// search: `mnist_fc` 256x6, property 1 with radius 0.03, starts at −393 and at −2.5 once the neurons are sharpened.
 #[derive(Debug)]
 pub struct ReluPlan<'a> {

@@ -120,7 +120,7 @@ impl Ssim<'_> {
             threshold,
             verdict: found.verdict.name(),
             subdomains: found.subdomains,
-            time_s: (clock.elapsed() - before).as_secs_f64(),
+            time_s: step_clock.elapsed().as_secs_f64(),
         });
         Ok(match found.verdict {
             SsimVerdict::Verified => {
@@ -137,7 +137,6 @@ impl Ssim<'_> {
                 }
                 Some(Answer::Fails)
             }
-            SsimVerdict::Tie(_) => Some(Answer::Open),
             SsimVerdict::Misclassified { predicted } => {
                 outcome.misclassified = Some(predicted);
                 None
@@ -146,7 +145,7 @@ impl Ssim<'_> {
                 outcome.stopped = Some(StopReason::Interrupted);
                 None
             }
-            SsimVerdict::Unknown(_) => Some(Answer::Open),
+            SsimVerdict::Tie(_) | SsimVerdict::Unknown(_) => Some(Answer::Open),
         })
     }
 }

@@ -91,7 +91,7 @@ pub fn random_property(stream: &mut Stream, network: &Network) -> (Property, f64
         .map(|x| network.evaluate(&x).unwrap())
         .collect();
     let beyond = 0.02 + 0.3 * stream.unit();
-    let disjuncts = (0..1 + stream.below(2))
+    let disjuncts = (0..=stream.below(2))
         .map(|_| {
             let direction: Vec<f64> = (0..n_outputs).map(|_| stream.unit() - 0.5).collect();
             let value = |y: &Vec<f64>| y.iter().zip(&direction).map(|(y, c)| y * c).sum::<f64>();
@@ -244,7 +244,7 @@ fn length(bytes: &[u8]) -> usize {
             skip(bytes, &mut at);
             skip(bytes, &mut at);
         }
-        8 => (0..3).for_each(|_| drop(skip(bytes, &mut at))),
+        8 => (0..3).for_each(|_| _ = skip(bytes, &mut at)),
         9 => {
             skip(bytes, &mut at);
             skip(bytes, &mut at);

@@ -32,10 +32,10 @@ pub fn write(network: &Network, path: &Path) -> Result<(), Error> {
     })
 }
 
-/// The bytes of the file that [`write`] writes.
+/// The bytes of the file that [`write()`] writes.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn to_bytes(network: &Network) -> Result<Vec<u8>, Error> {
     let mut writer = Writer { graph: Graph { name: "diadem".into(), ..Graph::default() }, values: Vec::new() };
     for node in network.nodes() {
