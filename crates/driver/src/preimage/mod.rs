@@ -20,7 +20,7 @@
 //! let output = builder.push("output", dense(3, 5), &[hidden], &[3])?;
 //! let network = builder.build(output)?;
 //!
-//! let x = vec![0.5; 20];
+//! let x = vec![0.5_f64; 20];
 //! let y = network.evaluate(&x)?;
 //! let label = (0..3).max_by(|&a, &b| y[a].total_cmp(&y[b])).expect("three classes");
 //! let region = BoxRegion::new(vec![0.43; 20], vec![0.57; 20])?;
