@@ -283,3 +283,15 @@ fn bad_questions_are_errors() {
     let verdict = Ssim { class: wrong, ..good }.verify(0.9, &options(), &mut Silent).unwrap().verdict;
     assert!(matches!(verdict, SsimVerdict::Misclassified { predicted } if predicted == class), "{verdict:?}");
 }
+
+#[test]
+fn outputs_that_are_not_finite_decide_nothing() {
+    let layers = vec![(vec![1e300, 1e300], vec![0.0]), (vec![1e300, -1e300], vec![0.0, 0.0])];
+    let network = network_of(&layers);
+    let reference = image_of(vec![0.5, 0.7], [1, 1, 2]);
+    for class in 0..2 {
+        let ssim = Ssim { network: &network, reference: &reference, class, similarity: Similarity::Global };
+        let verdict = ssim.verify(0.99, &options(), &mut Silent).unwrap().verdict;
+        assert!(matches!(verdict, SsimVerdict::Unknown(_)), "{verdict:?}");
+    }
+}

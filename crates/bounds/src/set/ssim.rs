@@ -1,5 +1,5 @@
 use crate::set::boxed::{self, Found, Guess, Row};
-use crate::set::slices::{Ball, Centred, Least, Moments, Slices};
+use crate::set::slices::{Ball, CONVEX_FROM, Centred, Least, Moments, Slices};
 use crate::set::{Effort, Room};
 
 /// Images similar to a reference, each part of them in one window: `Σ_c SSIM(x_c, r_c) ≥ τ · parts`.
@@ -49,6 +49,9 @@ const LEAST_STEP: f64 = 0.05;
 const STEEPEST: f64 = 30.0;
 
 impl SsimSet {
+    /// From this threshold on the set is convex, and its mean need not be split: rows are bounded without a gap.
+    pub const CONVEX_FROM: f64 = CONVEX_FROM;
+
     /// Images of values in `[0, 1]` whose similarity to `reference`, in one window, is at least `threshold`, and whose mean lies in
     /// `means`.
     ///

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bounds::{Batch, BoundEngine, Recipe, Wanted};
+use bounds::{Batch, BoundEngine, Recipe, SsimSet, Wanted};
 use network::ssim::Similarity;
 use network::{BoxRegion, Disjunct, HalfSpace, Property};
 
@@ -14,8 +14,6 @@ use crate::ssim::attack::SsimAttack;
 use crate::ssim::reference::Reference;
 use crate::ssim::{Ssim, SsimCounterexample, SsimOptions, SsimOutcome, SsimVerdict, Ties};
 
-/// From here on the set is convex, and its mean need not be split: the concretisation has no gap.
-const CONVEX_FROM: f64 = 0.866_1;
 /// Most halvings of the mean where it is not.
 const MEAN_DEPTH: u32 = 6;
 /// A halving of the mean must raise the bound by this share to be worth it.
@@ -68,7 +66,6 @@ impl Ssim<'_> {
         let others = (0..output.len()).filter(|&other| other != self.class);
         let best = others.max_by(|&a, &b| output[a].total_cmp(&output[b])).unwrap_or(self.class);
         let margin = output[self.class] - output[best];
-        // Written so that NaN counts as misclassified.
         Ok(if margin > 0.0 { None } else { Some((best, margin)) })
     }
 
@@ -89,6 +86,9 @@ impl Ssim<'_> {
             plan: vec![Stage::Attack],
             fallback: None,
         };
+        if self.network.evaluate(self.reference.pixels())?.iter().any(|value| !value.is_finite()) {
+            return Ok(finished(SsimVerdict::Unknown(StopReason::Magnitude), outcome));
+        }
         if let Some((predicted, margin)) = self.misclassified()? {
             let verdict = if margin == 0.0 && options.ties == Ties::AreTies {
                 SsimVerdict::Tie(self.reference_as_counterexample(predicted)?)
@@ -185,7 +185,7 @@ impl Ssim<'_> {
                 outcome.meet(part.score);
                 continue;
             }
-            if threshold < CONVEX_FROM && part.depth < MEAN_DEPTH && self.similarity == Similarity::Global {
+            if threshold < SsimSet::CONVEX_FROM && part.depth < MEAN_DEPTH && self.similarity == Similarity::Global {
                 let halves = part.halves(&reference, objective, threshold)?;
                 outcome.subdomains += 2;
                 let score = halves.iter().map(|half| half.score).fold(f64::INFINITY, f64::min);
