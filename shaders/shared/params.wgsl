@@ -179,3 +179,22 @@ struct Concretize {
     inflation: f32,
     padding: u32,
 }
+
+struct SsimBalls {
+    centred: u32,
+    balls: u32,
+    n_balls: u32,
+    n_steps: u32,
+    gamma: f32,
+    most_mean: f32,
+    most_quotient: f32,
+    underflow: f32,
+    from_: f32,
+    to: f32,
+    mean: f32,
+    inverse_threshold: f32,
+    energy: f32,
+    contrast: f32,
+    padding_0: u32,
+    padding_1: u32,
+}

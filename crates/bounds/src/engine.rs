@@ -85,11 +85,13 @@ impl BoundEngine {
         Self::unloaded(network, region, None, recipe)?.on(device)
     }
 
-    /// As [`Self::new`], for inputs that lie in a set as well as in the region; on the host.
+    /// As [`Self::new`], for inputs that lie in a set as well as in the region. Devices know similarity in one window; any other set is
+    /// left to the host, as [`Self::fallback`] then says.
     ///
     /// # Errors
     /// As [`Self::new`]; [`ErrorKind::Region`] also if the set has another number of inputs.
     pub fn over_set(
+        device: &Device,
         network: Arc<Network>,
         region: &BoxRegion,
         set: Arc<InputSet>,
@@ -99,7 +101,7 @@ impl BoundEngine {
             let problem = format!("the set has {} inputs, the network {}", set.n_inputs(), network.n_inputs());
             return Err(ErrorKind::Region { subproblem: 0, problem }.into());
         }
-        Self::unloaded(network, region, Some(set), Recipe { over_set: true, ..recipe })?.on_host()
+        Self::unloaded(network, region, Some(set), Recipe { over_set: true, ..recipe })?.on(device)
     }
 
     /// The same question by another recipe, on the host.
@@ -147,7 +149,9 @@ impl BoundEngine {
     fn on(mut self, device: &Device) -> Result<Self, Error> {
         if let Device::Gpu(gpu) = device {
             let (lower, upper) = self.region.to_f64();
-            let loaded = record(&self.network, &lower, &upper, self.recipe, Arithmetic::DEVICE_F32)
+            let loaded = self
+                .recorded(&lower, &upper, Arithmetic::DEVICE_F32)
+                .map_err(Error::from)
                 .and_then(|program| gpu.load(&program));
             match loaded {
                 Ok(program) => {

@@ -429,6 +429,39 @@ params! {
         /// Fills the struct to a multiple of 16 bytes.
         padding: u32,
     }
+    /// A set of similar images as finitely many balls, for [`Concretize`] on a device: see [`crate::set::BallTable`].
+    SsimBalls {
+        /// Constants: the reference without its mean, `[n_inputs]`.
+        centred: u32,
+        /// Constants: mean, quotient and radius of every ball, `[n_balls, 3]`.
+        balls: u32,
+        /// Number of balls.
+        n_balls: u32,
+        /// Steps of the dual after the set by itself.
+        n_steps: u32,
+        /// `γ_{n+32}`, enlarged by 2 %: rounding of the sums.
+        gamma: f32,
+        /// The largest magnitude of a mean.
+        most_mean: f32,
+        /// The largest magnitude of a quotient.
+        most_quotient: f32,
+        /// What flushed subnormals may cost.
+        underflow: f32,
+        /// Least mean (about: this and what follows only leads the search).
+        from: f32,
+        /// Largest mean.
+        to: f32,
+        /// The reference's mean.
+        mean: f32,
+        /// One over the threshold.
+        inverse_threshold: f32,
+        /// `‖r0‖²`.
+        energy: f32,
+        /// `n C2`.
+        contrast: f32,
+        /// Fills the struct to a multiple of 16 bytes.
+        padding: [u32; 2],
+    }
 }
 
 /// The activations that [`Relax`] knows.

@@ -15,6 +15,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, bail};
 use driver::Limits;
 use driver::ssim::{Ssim, SsimOptions, Ties};
+use network::ssim::Similarity;
 use network::{Image, Network, NodeId};
 
 use crate::progress::SearchBar;
@@ -69,12 +70,16 @@ struct Answered {
 struct Networks(HashMap<PathBuf, Arc<Network>>);
 
 fn answer(task: &SsimTask, query: &Query, networks: &mut Networks, label: &str, session: &Session) -> Result<Answered> {
-    session.use_host();
+    let similarity = task.similarity();
+    // Devices know one window over everything.
+    if similarity != Similarity::Global {
+        session.use_host();
+    }
+    let device = session.device()?.clone();
     let start = Instant::now();
     let network = networks.get(&query.network)?;
     let reference = query.image(task.dimension)?;
     check(&network, &reference, query)?;
-    let similarity = task.similarity();
     similarity.check_shape(reference.shape()).map_err(|error| anyhow!("{}: {error}", query.place()))?;
     let options = SsimOptions {
         limits: Limits { time_s: session.timeout_s, subdomains: task.max_subdomains, ..Limits::default() },
@@ -82,12 +87,16 @@ fn answer(task: &SsimTask, query: &Query, networks: &mut Networks, label: &str, 
         interrupt: session.interrupt.clone(),
         ties: if task.ties { Ties::AreViolations } else { Ties::AreTies },
         png_safe: task.png_safe,
+        device: Some(device),
     };
     let question = Ssim { network: &network, reference: &reference, class: query.class, similarity };
     let mut bar = SearchBar::new(label, session.timeout_s, session.is_quiet);
     let time_s = || start.elapsed().as_secs_f64();
     let answer = if let Some(threshold) = query.threshold {
         let outcome = question.verify(threshold, &options, &mut bar);
+        if let Ok(outcome) = &outcome {
+            session.note_fallback(outcome.fallback.as_deref());
+        }
         outcome.map(|outcome| Answer::Verdict(SsimResult::new(&question, threshold, outcome, time_s())))
     } else {
         let tolerance = task.tolerance.unwrap_or(TOLERANCE);

@@ -127,7 +127,9 @@ impl Gpu {
     /// network exceeds the device, [`ErrorKind::Device`] if the device fails.
     pub fn load(&self, program: &Program<f32>) -> Result<GpuProgram, Error> {
         let n_inputs = program.n_inputs;
-        let executor = match Fused::load(Arc::clone(&self.shared), program) {
+        // What runs as a whole knows boxes only.
+        let fused = if program.set.is_some() { Ok(None) } else { Fused::load(Arc::clone(&self.shared), program) };
+        let executor = match fused {
             Ok(Some(fused)) => Executor::Fused(Box::new(fused)),
             // What fails as a whole may still do step by step.
             Ok(None) | Err(_) => Executor::Stepwise(Box::new(self.load_stepwise(program)?)),

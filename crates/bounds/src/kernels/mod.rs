@@ -14,6 +14,8 @@ mod back_merge;
 mod back_sparse;
 mod concretize;
 mod concretize_set;
+#[cfg(all(test, feature = "gpu"))]
+mod concretize_ssim;
 mod gather;
 mod interval_add;
 mod interval_conv;
@@ -36,6 +38,8 @@ pub use back_max_pool::back_max_pool;
 pub use back_merge::back_merge;
 pub use back_sparse::back_sparse;
 pub use concretize_set::conclude;
+#[cfg(all(test, feature = "gpu"))]
+pub use concretize_ssim::concretize_ssim;
 pub use interval_add::interval_add;
 pub use interval_conv::interval_conv;
 pub use interval_dense::{Operand, interval_dense};

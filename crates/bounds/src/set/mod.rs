@@ -6,11 +6,15 @@
 mod boxed;
 mod slices;
 mod ssim;
+#[cfg(feature = "gpu")]
+mod table;
 mod windows;
 
 use windows::Forms;
 
 pub use ssim::SsimSet;
+#[cfg(feature = "gpu")]
+pub use table::BallTable;
 pub use windows::WindowedSet;
 
 /// What inputs lie in besides a box.
@@ -71,6 +75,15 @@ impl InputSet {
     pub fn means(&self) -> Option<[f64; 2]> {
         match self {
             Self::Ssim(set) => set.means(),
+            Self::Windowed(_) => None,
+        }
+    }
+
+    /// The set as a device takes it; none where devices have no kernel for it: they know one window over everything.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn table(&self) -> Option<BallTable> {
+        match self {
+            Self::Ssim(set) => set.single().and_then(|(centred, slices)| BallTable::new(centred, slices)),
             Self::Windowed(_) => None,
         }
     }

@@ -108,6 +108,15 @@ impl SsimSet {
         }
     }
 
+    /// The reference and the balls, if there is one part and something in it.
+    #[cfg(feature = "gpu")]
+    pub(super) fn single(&self) -> Option<(&Centred, &Slices)> {
+        match self.parts.as_slice() {
+            [Part { centred, levels, .. }] => levels[0].as_ref().map(|slices| (centred, slices)),
+            _ => None,
+        }
+    }
+
     /// A box that contains the set and lies in `[0, 1]`; `None` if the set is empty.
     pub fn enclosure(&self) -> Option<(Vec<f64>, Vec<f64>)> {
         if self.is_empty {

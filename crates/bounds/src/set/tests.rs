@@ -309,3 +309,41 @@ fn a_room_may_be_shared_by_sets() {
         assert!(bound == alone, "{threshold}: {bound} is not {alone}");
     }
 }
+
+#[cfg(feature = "gpu")]
+#[test]
+fn the_balls_of_a_device_contain_every_slice() {
+    use super::slices::Centred;
+    let mut numbers = Numbers(11);
+    for case in 0..60 {
+        let n = [4, 25, 784][case % 3];
+        let reference = if case % 10 == 9 { vec![0.25; n] } else { image(n, &mut numbers) };
+        let threshold = [0.99999, 0.999, 0.99, 0.9, 0.8661, 0.7, 0.3, 1.0][case % 8];
+        let centred = Centred::new(&reference);
+        let range = if case % 4 == 3 { [0.1, 0.3] } else { [0.0, 1.0] };
+        let Some(slices) = centred.slices(threshold, range) else { continue };
+        let balls = slices.balls();
+        let [lower, upper] = slices.means();
+        let norm_of_reference = centred.energy.sqrt();
+        let mut widest = 0.0_f64;
+        for _ in 0..200 {
+            // Moments of some vector: its product with r0 is at most the norms' product.
+            let norm = 10.0_f64.powf(numbers.next() * 4.0 - 2.0);
+            let product = norm * norm_of_reference * (2.0 * numbers.next() - 1.0);
+            let sum = numbers.normal() * norm * (n as f64).sqrt();
+            let value = |ball: [f64; 3]| ball[0] * sum + ball[1] * product - ball[2] * norm;
+            let least = balls.iter().map(|ball| value(ball.map(f64::from))).fold(f64::INFINITY, f64::min);
+            let mut exact = f64::INFINITY;
+            for k in 0..=400 {
+                let mean = lower + (upper - lower) * (f64::from(k) / 400.0);
+                let ball = slices.ball(mean);
+                exact = exact.min(value([mean, ball.quotient, ball.radius]));
+            }
+            assert!(least <= exact + 1e-15 * exact.abs(), "{case}: {least} above {exact}");
+            let size = (upper - lower) * sum.abs() + slices.ball(0.5 * (lower + upper)).radius * norm;
+            widest = widest.max((exact - least) / size.max(1e-12));
+        }
+        let most = if threshold >= 0.8661 { 0.005 } else { 0.05 };
+        assert!(threshold == 1.0 || widest < most, "{case}: threshold {threshold}, n {n}: {widest}");
+    }
+}

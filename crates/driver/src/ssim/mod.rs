@@ -5,6 +5,7 @@ mod reference;
 mod threshold;
 mod verify;
 
+use bounds::Device;
 use network::ssim::Similarity;
 use network::{Image, Network};
 
@@ -40,6 +41,9 @@ pub struct SsimOptions {
     pub ties: Ties,
     /// Whether counterexamples must survive being saved with eight bits per value.
     pub png_safe: bool,
+    /// Where boxes are bounded: none for the host. Optimised bounds run on the host in any case, and so does everything where a device
+    /// has no kernel for the similarity.
+    pub device: Option<Device>,
 }
 
 /// What an image is whose wanted class and another have exactly equal outputs.
@@ -98,6 +102,8 @@ pub struct SsimOutcome {
     pub lower_bound: Option<f64>,
     /// What was tried, in order.
     pub plan: Vec<Stage>,
+    /// Why the device that was asked for was not used.
+    pub fallback: Option<String>,
 }
 
 impl SsimVerdict {

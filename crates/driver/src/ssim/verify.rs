@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bounds::{Batch, BoundEngine, Recipe, SsimSet, Wanted};
+use bounds::{Batch, BoundEngine, Device, Recipe, SsimSet, Wanted};
 use network::ssim::Similarity;
 use network::{BoxRegion, Disjunct, HalfSpace, Property};
 
@@ -110,7 +110,9 @@ impl Ssim<'_> {
         let mut random = Random::new(options.seed);
         let end = match observer {
             Some(observer) => {
-                self.search((threshold, &objective, &attack), &mut random, (clock, observer, &mut outcome))
+                let device = options.device.as_ref().unwrap_or(&Device::Host);
+                let question = (threshold, &objective, &attack, device);
+                self.search(question, &mut random, (clock, observer, &mut outcome))
             }
             None => attack.attack_set(&|_| true, 2, 40, &mut random, clock).map(|found| {
                 found.map_or(End::Stopped(StopReason::SubdomainLimit), |found| End::Falsified(Box::new(found)))
@@ -157,7 +159,7 @@ impl Ssim<'_> {
     /// Attack, root bounds, a longer attack, and splits, over one interval of means after another.
     fn search(
         &self,
-        (threshold, objective, attack): (f64, &Objective, &SsimAttack),
+        (threshold, objective, attack, device): (f64, &Objective, &SsimAttack, &Device),
         random: &mut Random,
         (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
     ) -> Result<End, Error> {
@@ -166,10 +168,11 @@ impl Ssim<'_> {
         }
         let reference = Reference::new(self.reference, self.similarity);
         outcome.begin(Stage::Bounds);
-        let Some(root) = Part::new(&reference, objective, threshold, ([0.0, 1.0], 0))? else {
+        let Some(root) = Part::new(&reference, objective, (threshold, device), ([0.0, 1.0], 0))? else {
             // The reference is always a member: an empty set cannot be.
             return Ok(End::Stopped(StopReason::Precision));
         };
+        outcome.fallback = root.engine.fallback().map(str::to_owned);
         if !root.open.is_empty() {
             outcome.begin(Stage::Attack);
             let is_open = |disjunct: usize| root.open.contains(&disjunct);
@@ -186,7 +189,7 @@ impl Ssim<'_> {
                 continue;
             }
             if threshold < SsimSet::CONVEX_FROM && part.depth < MEAN_DEPTH && self.similarity == Similarity::Global {
-                let halves = part.halves(&reference, objective, threshold)?;
+                let halves = part.halves(&reference, objective, (threshold, device))?;
                 outcome.subdomains += 2;
                 let score = halves.iter().map(|half| half.score).fold(f64::INFINITY, f64::min);
                 if score > part.score + MEAN_GAIN * part.score.abs() {
@@ -226,14 +229,14 @@ impl Part {
     fn new(
         reference: &Reference,
         objective: &Objective,
-        threshold: f64,
+        (threshold, device): (f64, &Device),
         (means, depth): ([f64; 2], u32),
     ) -> Result<Option<Self>, Error> {
         let set = reference.set(threshold, means);
         let Some((lower, upper)) = set.enclosure() else { return Ok(None) };
         let region = BoxRegion::new(lower, upper)?;
         let objective = Objective { region: region.clone(), ..objective.clone() };
-        let engine = BoundEngine::over_set(Arc::clone(&objective.network), &region, set, Recipe::default())?;
+        let engine = BoundEngine::over_set(device, Arc::clone(&objective.network), &region, set, Recipe::default())?;
         let ends = engine.region().clone();
         let bounds = engine.bound(&Batch { lower: ends.lower, upper: ends.upper }, Wanted::default())?;
         let is_open = |disjunct: &usize| {
@@ -246,11 +249,16 @@ impl Part {
     }
 
     /// Two parts that cover it.
-    fn halves(&self, reference: &Reference, objective: &Objective, threshold: f64) -> Result<Vec<Self>, Error> {
+    fn halves(
+        &self,
+        reference: &Reference,
+        objective: &Objective,
+        (threshold, device): (f64, &Device),
+    ) -> Result<Vec<Self>, Error> {
         let set = reference.set(threshold, self.means);
         let [from, to] = set.means().unwrap_or(self.means);
         let middle = 0.5 * (from + to);
-        let half = |means| Self::new(reference, objective, threshold, (means, self.depth + 1));
+        let half = |means| Self::new(reference, objective, (threshold, device), (means, self.depth + 1));
         // Outer ends stay those of the part, so that nothing is lost to rounding.
         let halves = [half([self.means[0], middle])?, half([middle, self.means[1]])?];
         Ok(halves.into_iter().flatten().collect())
@@ -285,6 +293,6 @@ impl Part {
 }
 
 fn finished(verdict: SsimVerdict, outcome: Outcome) -> SsimOutcome {
-    let Outcome { subdomains, rebounded, lower_bound, plan, .. } = outcome;
-    SsimOutcome { verdict, subdomains, rebounded, lower_bound, plan }
+    let Outcome { subdomains, rebounded, lower_bound, plan, fallback, .. } = outcome;
+    SsimOutcome { verdict, subdomains, rebounded, lower_bound, plan, fallback }
 }

@@ -62,6 +62,7 @@ kernels! {
     BackMaxPool "back_max_pool" BACK_MAX_POOL "main";
     BackMerge "back_merge" BACK_MERGE "main";
     Concretize "concretize" CONCRETIZE "main";
+    ConcretizeSsim "concretize_ssim" CONCRETIZE_SSIM "main";
     SplitShare "split_share" SPLIT_SHARE "main";
     SplitScore "split_score" SPLIT_SCORE "main";
     SplitChoice "split_choice" SPLIT_CHOICE "main";

@@ -65,6 +65,7 @@ impl Stepwise {
         let largest_buffer = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let needs = Needs::new(program, &schedule, largest_buffer);
         let mut constants = program.constants.clone();
+        constants.extend_from_slice(&schedule.set);
         // Kernels read them four by four.
         constants.resize(constants.len().next_multiple_of(4).max(4), 0.0);
         let sizes = [("weights", constants.len()), ("tables", schedule.tables.len())];
@@ -348,7 +349,7 @@ fn kernels_of(schedule: &Schedule) -> Vec<Kernel> {
             Task::Pass(pass) => {
                 kernels.extend([Kernel::Select, Kernel::AssignRows, Kernel::AssignOwners]);
                 kernels.extend([Kernel::SplitShare, Kernel::SplitScore]);
-                kernels.extend(pass.walk.iter().map(|launch| launch.kernel));
+                kernels.extend(pass.walk.iter().chain(&pass.over_set).map(|launch| launch.kernel));
                 if pass.select.is_none() {
                     kernels.extend([Kernel::SplitChoice, Kernel::StoreSlopes]);
                 }
@@ -416,6 +417,13 @@ impl Recording<'_> {
                 let walk = &pass.walk[..n_kernels.unwrap_or(usize::MAX).min(pass.walk.len())];
                 let arguments = |extent: u32| 12 * u64::from(chunk * pass.n_grids + extent);
                 for launch in walk {
+                    recording.set(commands, launch.kernel, launch.params, frame);
+                    commands.dispatch_workgroups_indirect(&recording.plan.arguments, arguments(launch.extent));
+                }
+                if n_kernels.is_some_and(|n| n <= pass.walk.len()) {
+                    continue;
+                }
+                if let Some(launch) = pass.over_set {
                     recording.set(commands, launch.kernel, launch.params, frame);
                     commands.dispatch_workgroups_indirect(&recording.plan.arguments, arguments(launch.extent));
                 }

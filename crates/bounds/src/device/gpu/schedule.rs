@@ -3,7 +3,8 @@ use bytemuck::bytes_of;
 use super::kernel::{Kernel, UNIFORM_STRIDE};
 use super::planes::Planes;
 use crate::error::{Error, ErrorKind};
-use crate::program::{Backward, ConvShape, Forward, Program, Select, Step, Walk};
+use crate::program::{Backward, ConvShape, Forward, Program, Select, SsimBalls, Step, Walk};
+use crate::set::InputSet;
 
 /// Tiles per workgroup of the kernels that work on rows.
 const TILES: u32 = 8;
@@ -21,6 +22,8 @@ pub struct Schedule {
     pub params: Vec<u8>,
     /// The program's tables, and behind them the grids of every pass.
     pub tables: Vec<u32>,
+    /// What lies behind the program's constants: the set that the inputs lie in.
+    pub set: Vec<f32>,
 }
 
 /// One step.
@@ -60,6 +63,8 @@ pub struct Pass {
     pub grids: u32,
     /// Number of grids.
     pub n_grids: u32,
+    /// After the end: what bounds the rows over a set of inputs as well.
+    pub over_set: Option<Launch>,
 }
 
 /// Which kernel multiplies full matrices.
@@ -85,6 +90,14 @@ impl Products {
     }
 }
 
+/// What decides which kernels a pass takes.
+struct Kinds {
+    products: Products,
+    planes: Planes,
+    /// The set that the inputs lie in.
+    set: Option<SsimBalls>,
+}
+
 impl Pass {
     /// Most tiles of one subdomain.
     pub fn tiles_each(&self) -> u64 {
@@ -103,8 +116,20 @@ impl Schedule {
     /// # Errors
     /// [`ErrorKind::Magnitude`] if a parameter is not finite: WGSL has no infinities, so no slack would fail closed.
     pub fn new(program: &Program<f32>, products: Products) -> Result<Self, Error> {
-        let mut schedule = Self { tasks: Vec::new(), params: Vec::new(), tables: program.tables.clone() };
-        let kinds = (products, Planes::of(program));
+        let mut schedule =
+            Self { tasks: Vec::new(), params: Vec::new(), tables: program.tables.clone(), set: Vec::new() };
+        let set = match program.set.as_deref().map(InputSet::table) {
+            None => None,
+            Some(None) => {
+                let problem = "it has no kernel for this set of inputs: it bounds similarity in one window";
+                return Err(ErrorKind::Device(problem.into()).into());
+            }
+            Some(Some(table)) => {
+                schedule.set.extend(table.constants());
+                Some(table.placed_at(program.constants.len() as u32))
+            }
+        };
+        let kinds = Kinds { products, planes: Planes::of(program), set };
         for step in &program.steps {
             let task = match step {
                 Step::Forward(forward) => Task::Forward(schedule.forward(forward)?),
@@ -167,7 +192,7 @@ impl Schedule {
         Ok(Launch { kernel, params, extent })
     }
 
-    fn refine(&mut self, select: &Select, backward: &Backward, kinds: &(Products, Planes)) -> Result<Task, Error> {
+    fn refine(&mut self, select: &Select, backward: &Backward, kinds: &Kinds) -> Result<Task, Error> {
         check(&select.breakpoints)?;
         let params = self.push(bytes_of(select));
         let pass = self.pass(backward, kinds)?;
@@ -175,7 +200,7 @@ impl Schedule {
     }
 
     /// Everything but the rows.
-    fn pass(&mut self, backward: &Backward, (products, planes): &(Products, Planes)) -> Result<Pass, Error> {
+    fn pass(&mut self, backward: &Backward, Kinds { products, planes, set }: &Kinds) -> Result<Pass, Error> {
         let mut grids: Vec<[u32; 2]> = Vec::new();
         let mut walk = Vec::new();
         let mut add = |kernel, params, n_workgroups: u32| {
@@ -188,7 +213,7 @@ impl Schedule {
                 grids.len() - 1
             });
             walk.push(Launch { kernel, params, extent: extent as u32 });
-            Ok(())
+            Ok::<(), ErrorKind>(())
         };
         let seed = &backward.seed;
         check(&[seed.gamma_bias, seed.underflow])?;
@@ -223,10 +248,16 @@ impl Schedule {
         let end = &backward.concretize;
         check(&[end.gamma, end.inflation])?;
         add(Kernel::Concretize, self.push(bytes_of(end)), 1)?;
+        if let Some(set) = set {
+            check(&[set.gamma])?;
+            // A workgroup per tile: those of eight tiles lie along the other dimension.
+            add(Kernel::ConcretizeSsim, self.push(&[bytes_of(end), bytes_of(set)].concat()), TILES)?;
+        }
+        let over_set = if set.is_some() { walk.pop() } else { None };
         let place = self.tables.len() as u32;
         let n_grids = grids.len() as u32;
         self.tables.extend(grids.iter().flatten());
-        Ok(Pass { select: None, list: 0, n_neurons: 0, n_ends: 0, walk, grids: place, n_grids })
+        Ok(Pass { select: None, list: 0, n_neurons: 0, n_ends: 0, walk, grids: place, n_grids, over_set })
     }
 
     /// Appends parameters and returns their offset.

@@ -14,6 +14,7 @@ use super::{AdapterChoice, AdapterKind, Gpu};
 use crate::device::host::{self, Raw, Request};
 use crate::kernels::{self, Block, Row};
 use crate::program::{Backward, Forward, Program, Step, Walk};
+use crate::set::{InputSet, SsimSet};
 use crate::simd::level;
 use crate::{Arithmetic, BoundEngine, Device, ErrorKind, Method, Recipe, Wanted, record};
 
@@ -758,4 +759,181 @@ fn every_shader_translates_to_every_language() {
         written.unwrap_or_else(|error| panic!("{stem}: {error}"));
         assert!(!text.is_empty());
     }
+}
+
+/// A network over images of five by five, and one of a single layer.
+fn image_networks() -> [(&'static str, Network); 2] {
+    let flat = Chain::new(&[1, 5, 5], 51).dense(6).build();
+    [("stacked", named("stacked")), ("flat", flat)]
+}
+
+/// A dark image with a few bright values.
+fn dark_image(n: usize, numbers: &mut Numbers) -> Vec<f64> {
+    (0..n).map(|_| if numbers.next() < 0.6 { 0.0 } else { numbers.next() }).collect()
+}
+
+fn images_like(reference: &[f64], threshold: f64) -> Arc<InputSet> {
+    Arc::new(InputSet::Ssim(SsimSet::new(reference, threshold, [0.0, 1.0])))
+}
+
+fn recorded_over(network: &Network, set: Option<&Arc<InputSet>>) -> Program<f32> {
+    let n = network.n_inputs();
+    let recipe = Recipe { both_ends: true, over_set: true, ..Recipe::default() };
+    let mut program = record(network, &vec![0.0; n], &vec![1.0; n], recipe, Arithmetic::DEVICE_F32).unwrap();
+    program.set = set.cloned();
+    program
+}
+
+/// Boxes in `[0, 1]`: everything, and smaller ones around a point.
+fn boxes_around(point: &[f64], n_boxes: usize) -> (Vec<f32>, Vec<f32>) {
+    let radius = |b: usize| [1.0, 0.5, 0.1][b % 3];
+    let ends = |b: usize| point.iter().map(move |x| ((x - radius(b)).max(0.0) as f32, (x + radius(b)).min(1.0) as f32));
+    (0..n_boxes).flat_map(ends).unzip()
+}
+
+#[test]
+fn every_row_over_a_set_agrees_with_its_twin() {
+    let Some(gpu) = gpu() else { return };
+    let mut numbers = Numbers(91);
+    let (mut n_rows, mut n_gained) = (0, 0);
+    for (name, network) in image_networks() {
+        for threshold in [0.995, 0.9, 0.6] {
+            let n = network.n_inputs();
+            let reference = dark_image(n, &mut numbers);
+            let set = images_like(&reference, threshold);
+            let program = recorded_over(&network, Some(&set));
+            let loaded = gpu.load_stepwise(&program).unwrap();
+            let table = set.table().unwrap();
+            let constants: Vec<f32> = program.constants.iter().copied().chain(table.constants()).collect();
+            let params = table.placed_at(program.constants.len() as u32);
+            let (lower, upper) = boxes_around(&reference, 3);
+            let raw = loaded.bound(request(&lower, &upper)).unwrap();
+            for (step, pass) in program.steps.iter().enumerate() {
+                let (Step::Refine(_, backward) | Step::Objective(backward)) = pass else { continue };
+                let inspect =
+                    |n_kernels| loaded.inspect(request(&lower, &upper), Stop { n_steps: step + 1, n_kernels }).unwrap();
+                // Seed and walk; everything.
+                let (before, after) = (inspect(backward.walk.len() + 1), inspect(usize::MAX));
+                let mut block = Block::new(program.n_slots);
+                for b in 0..3 {
+                    let of_box = |state: &'_ [f32]| state[b * program.state_stride..][..program.state_stride].to_vec();
+                    let (state, reached) = (of_box(&before.state), of_box(&after.state));
+                    let marks = &before.marks[b * program.mark_stride..][..program.mark_stride];
+                    let rows = rows_of(pass, marks);
+                    walk_twins(&program, backward, backward.walk.len() + 1, &state, marks, &rows, &mut block);
+                    let end = &backward.concretize;
+                    let over_set = kernels::concretize_ssim(end, &params, &constants, &state, &block, rows.len());
+                    kernels::conclude::<f32, { level::BASELINE }>(end, None, &state, rows.len(), &mut block);
+                    let scale = block.bias[..rows.len()].iter().fold(0.0_f32, |scale, bound| scale.max(bound.abs()));
+                    for (r, (row, over_set)) in rows.iter().zip(over_set).enumerate() {
+                        let (over_set, _) = over_set.expect("these rows are small");
+                        let place = end.target as usize + row.neuron as usize;
+                        let place = if row.is_upper { place + end.target_len as usize } else { place };
+                        let sign = if row.is_upper { -1.0 } else { 1.0 };
+                        let mut expected = block.bias[r].max(over_set);
+                        let got = if let Step::Objective(_) = pass {
+                            raw.lower[b * raw.lower.len() / 3 + r]
+                        } else {
+                            expected = expected.max(sign * state[place]);
+                            sign * reached[place]
+                        };
+                        let what = format!("{name}, threshold {threshold}, step {step}, box {b}, row {r}");
+                        let off = (got - expected).abs();
+                        assert!(off <= 2e-3 * scale, "{what}: {got} instead of {expected} (scale {scale})");
+                        n_rows += 1;
+                        n_gained += usize::from(over_set > block.bias[r] + 0.05 * scale);
+                    }
+                }
+            }
+        }
+    }
+    assert!(n_gained > n_rows / 4, "the set tightens only {n_gained} of {n_rows} rows");
+}
+
+#[test]
+fn bounds_over_a_set_lie_between_the_box_and_the_members() {
+    let Some(gpu) = gpu() else { return };
+    let mut numbers = Numbers(92);
+    for (name, network) in image_networks() {
+        for threshold in [0.999, 0.95, 0.87, 0.5] {
+            let (n, n_out) = (network.n_inputs(), network.n_outputs());
+            let reference = dark_image(n, &mut numbers);
+            let set = images_like(&reference, threshold);
+            let (lower, upper) = boxes_around(&reference, 3);
+            let bound = |set| {
+                let program = recorded_over(&network, set);
+                gpu.load_stepwise(&program).unwrap().bound(request(&lower, &upper)).unwrap()
+            };
+            let (raw, over_box) = (bound(Some(&set)), bound(None));
+            if name == "flat" {
+                // The same rows, and on top of them the set.
+                let pairs = || raw.lower.iter().zip(&over_box.lower);
+                assert!(pairs().all(|(set, over_box)| set >= over_box), "{name}, {threshold}");
+                assert!(pairs().any(|(set, over_box)| set > over_box), "{name}, {threshold}");
+            }
+            let similar = |x: &[f64]| network::ssim::Similarity::Global.value([1, 1, n], x, &reference).unwrap();
+            let mut n_members = 0;
+            for _ in 0..600 {
+                let (scale, shift, noise) =
+                    (numbers.between(0.7, 1.3), numbers.between(-0.05, 0.05), 0.3 * numbers.next());
+                let mut x = Vec::with_capacity(n);
+                x.extend(
+                    reference.iter().map(|r| (scale * r + shift + numbers.between(-noise, noise)).clamp(0.0, 1.0)),
+                );
+                // Onto the way from the reference to it, as far as it is similar enough.
+                let (mut inside, mut outside) = (0.0, 1.0);
+                let at = |t: f64| reference.iter().zip(&x).map(|(r, x)| r + t * (x - r)).collect::<Vec<f64>>();
+                for _ in 0..40 {
+                    let middle = 0.5 * (inside + outside);
+                    if similar(&at(middle)) >= threshold { inside = middle } else { outside = middle }
+                }
+                let member = at(inside);
+                let y = network.evaluate(&member).unwrap();
+                for b in 0..3 {
+                    let ends = lower[b * n..][..n].iter().zip(&upper[b * n..][..n]);
+                    if !ends.zip(&member).all(|((&l, &u), &x)| f64::from(l) <= x && x <= f64::from(u)) {
+                        continue;
+                    }
+                    n_members += 1;
+                    for (k, value) in y.iter().enumerate() {
+                        let row = |r: usize| f64::from(raw.lower[b * 2 * n_out + r]);
+                        let is_inside = *value >= row(k) && -value >= row(n_out + k);
+                        assert!(is_inside, "{name}, threshold {threshold}, box {b}, output {k}: {value} escapes");
+                    }
+                }
+            }
+            assert!(n_members > 600, "{name}, threshold {threshold}: {n_members} members");
+        }
+    }
+}
+
+#[test]
+fn an_engine_over_a_set_uses_the_device_or_says_why_not() {
+    let Some(gpu) = gpu() else { return };
+    let device = Device::Gpu(gpu);
+    let network = Arc::new(Chain::new(&[1, 8, 8], 52).dense(30).relu().dense(20).relu().dense(4).build());
+    let mut numbers = Numbers(93);
+    let reference = dark_image(64, &mut numbers);
+    let engine = |device: &Device, set: &Arc<InputSet>| {
+        let (lower, upper) = set.enclosure().unwrap();
+        let region = network::BoxRegion::new(lower, upper).unwrap();
+        BoundEngine::over_set(device, Arc::clone(&network), &region, Arc::clone(set), Recipe::default()).unwrap()
+    };
+    let bounds = |engine: &BoundEngine| engine.bound(engine.region(), Wanted::default()).unwrap();
+    for threshold in [0.999, 0.98, 0.9] {
+        let set = images_like(&reference, threshold);
+        let (ours, host) = (engine(&device, &set), engine(&Device::Host, &set));
+        assert_eq!(ours.fallback(), None);
+        let (got, expected) = (bounds(&ours), bounds(&host));
+        let y = network.evaluate(&reference).unwrap();
+        for (k, y) in y.iter().enumerate() {
+            let width = y - expected.lower[k];
+            let off = (got.lower[k] - expected.lower[k]).abs();
+            assert!(off < 0.03 * width, "threshold {threshold}: {} for {}", got.lower[k], expected.lower[k]);
+        }
+    }
+    let channels = Arc::new(InputSet::Ssim(SsimSet::of_channels(&reference, 2, 0.98)));
+    let (ours, host) = (engine(&device, &channels), engine(&Device::Host, &channels));
+    assert!(ours.fallback().is_some_and(|reason| reason.contains("one window")), "{:?}", ours.fallback());
+    assert_eq!(bounds(&ours), bounds(&host));
 }
