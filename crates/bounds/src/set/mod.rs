@@ -4,6 +4,7 @@
 //! has the set alone. Whatever proposes `s` may be as inexact as it likes. Where set and box are convex, the best `s` leaves no gap.
 
 mod boxed;
+mod pixels;
 mod slices;
 mod ssim;
 #[cfg(feature = "gpu")]

@@ -295,6 +295,44 @@ fn no_coefficient_is_too_small_or_too_large() {
 }
 
 #[test]
+fn no_value_of_a_member_leaves_the_box_around_many_windows() {
+    let mut numbers = Numbers(12);
+    let shape = [1, 14, 13];
+    for threshold in [0.9999, 0.999, 0.99, 0.9] {
+        // Dark with a stroke: where windows are flat, little is allowed.
+        let stroke = |i: usize| if (i % 13).abs_diff(i / 13) < 2 { 0.9 } else { 0.0 };
+        let reference: Vec<f64> = (0..182).map(stroke).collect();
+        let set = WindowedSet::new(shape, &reference, threshold);
+        let (low, high) = set.enclosure();
+        let narrow = low.iter().zip(&high).filter(|(low, high)| **high - **low < 0.5).count();
+        assert!(threshold < 0.999 || narrow > 20, "{threshold}: {narrow} of 182 values are bounded");
+        let value = |x: &[f64], r: &[f64]| Similarity::Windowed.value(shape, x, r).unwrap();
+        for case in 0..250 {
+            // One value pulls, its neighbours follow by so much, and all may shift.
+            let (place, width) = ((numbers.next() * 182.0) as usize, 0.2 + 4.0 * numbers.next().powi(2));
+            let push = if case % 2 == 0 { 1.0 } else { -1.0 } * (0.2 + 0.8 * numbers.next());
+            let shift = if case % 3 == 0 { 0.1 * numbers.next() } else { 0.0 };
+            let moved = |i: usize| {
+                let apart = [i / 13, i % 13].into_iter().zip([place / 13, place % 13]);
+                let square: f64 = apart.map(|(a, b)| (a.abs_diff(b) as f64).powi(2)).sum();
+                (reference[i] + push * ((-square / (width * width)).exp() + shift)).clamp(0.0, 1.0)
+            };
+            let x: Vec<f64> = (0..182).map(moved).collect();
+            let x = pulled_by(&value, &x, &reference, threshold);
+            for i in 0..182 {
+                assert!(
+                    low[i] <= x[i] && x[i] <= high[i],
+                    "{threshold}, {case}: {} not in [{}, {}]",
+                    x[i],
+                    low[i],
+                    high[i]
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_room_may_be_shared_by_sets() {
     let shape = [1, 12, 12];
     let reference = image(144, &mut Numbers(8));

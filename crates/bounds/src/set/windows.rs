@@ -3,7 +3,7 @@
 use network::ssim::GAUSSIAN;
 
 use crate::set::slices::{C1, C2};
-use crate::set::{Effort, Room};
+use crate::set::{Effort, Room, pixels};
 
 /// Images whose similarity to a reference, averaged over all windows and channels, is at least a threshold: enclosed by one ellipsoid.
 ///
@@ -44,8 +44,12 @@ pub struct Forms {
 
 /// Values along one side of a window.
 const SIDE: usize = GAUSSIAN.len();
+/// Steps between two looks at what they gained.
+const WAIT: usize = 8;
 /// Enlarges what is lacking: it pays for the rounding of the forms' coefficients.
 const ENLARGED: f64 = 1.0 + 1e-11;
+/// Rounds of bounding values by what their windows may lack.
+const ROUNDS: usize = 2;
 /// Steps for every step that a ball would take.
 const STEPS: usize = 8;
 
@@ -75,9 +79,18 @@ impl WindowedSet {
         self.reference.len()
     }
 
-    /// All images: the ellipsoid is too flat to shrink the box much, and intervals are tightened by rows over the set anyway.
+    /// A box that contains the set: what one value may be at most, whatever the others are, then again with the means that leaves.
     pub fn enclosure(&self) -> (Vec<f64>, Vec<f64>) {
-        (vec![0.0; self.n_inputs()], vec![1.0; self.n_inputs()])
+        let mut shifts = vec![1.0; self.moments.len()];
+        let (mut reaches, mut across) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            reaches = pixels::reaches(self.shape, &self.moments, self.lack, &shifts);
+            self.gather(&reaches, &mut shifts, &mut across);
+            shifts.iter_mut().for_each(|shift| *shift *= ENLARGED);
+        }
+        let values = || self.reference.iter().zip(&reaches);
+        let lower = values().map(|(r, reach)| (r - reach * ENLARGED).max(0.0)).collect();
+        (lower, values().map(|(r, reach)| (r + reach * ENLARGED).min(1.0)).collect())
     }
 
     /// Weighted sums of every window: `[channels, height − 10, width − 10]`.
@@ -246,7 +259,8 @@ impl WindowedSet {
             values.clear();
             values.resize(n, 0.0);
         }
-        let mut best = f64::NEG_INFINITY;
+        let (mut best, mut last_best) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
+        let at_reference: f64 = a.iter().zip(reference).map(|(a, r)| a * r).sum();
         let mut momentum = 1.0_f64;
         for step in 0..effort.steps * STEPS {
             // d: values[0] extrapolated, values[1] as it was; the image in values[2].
@@ -260,6 +274,13 @@ impl WindowedSet {
             }
             if best > enough {
                 break;
+            }
+            if step % WAIT == WAIT - 1 {
+                // Nothing is gained any more, measured by how far below the reference's value the bound is.
+                if best - last_best <= effort.gap * (at_reference - best) {
+                    break;
+                }
+                last_best = best;
             }
             // The multiplier that puts `d` onto the ellipsoid, carefully.
             if step % 4 == 3 && size > 0.0 {

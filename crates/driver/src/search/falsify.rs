@@ -284,20 +284,15 @@ impl Attack for Falsifier<'_> {
 }
 
 /// Confirms a candidate by running the real network in f64 and in f32: both outputs must violate the same disjunct, at a point
-/// inside its decimal box.
+/// inside its decimal box. Of several such disjuncts, the one with the largest margin counts.
 pub fn confirm(network: &Network, property: &Property, x: &[f64]) -> Option<Counterexample> {
     let (output, output_f32) = outputs(network, x)?;
-    property.disjuncts.iter().enumerate().find_map(|(place, disjunct)| {
+    let margins = property.disjuncts.iter().enumerate().filter_map(|(place, disjunct)| {
         let margin = disjunct.violated_at(x, &output)?.min(disjunct.violated_at(x, &output_f32)?);
-        Some(Counterexample {
-            input: x.to_vec(),
-            output: output.clone(),
-            output_f32: output_f32.clone(),
-            margin,
-            disjunct: place,
-            is_proved: false,
-        })
-    })
+        Some((place, margin))
+    });
+    let (disjunct, margin) = margins.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    Some(Counterexample { input: x.to_vec(), output, output_f32, margin, disjunct, is_proved: false })
 }
 
 /// The network's outputs at a point, run in f64 and in f32.

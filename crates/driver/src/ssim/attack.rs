@@ -8,10 +8,11 @@ use crate::search::random::Random;
 use crate::search::{Attack, Clock, Counterexample, Objective, Suspect, confirm};
 use crate::ssim::reference::Reference;
 
-/// Looks for similar images that are classified differently, by Frank–Wolfe steps from many starts.
+/// Looks for similar images that are classified differently, by Frank–Wolfe and projected gradient steps from many starts.
 ///
-/// A step goes towards the image that minimises the linearised margin over the set, which the bounds' own concretisation finds;
-/// where the set is convex everything on the way is similar enough, so that nothing has to be projected.
+/// A Frank–Wolfe step goes towards the image that minimises the linearised margin over the set, which the bounds' own concretisation
+/// finds; where the set is convex everything on the way is similar enough. Near a curved boundary such steps zigzag: there gradient
+/// steps, pulled back into the set, take over until they gain.
 #[derive(Debug)]
 pub struct SsimAttack<'a> {
     network: &'a Network,
@@ -20,6 +21,8 @@ pub struct SsimAttack<'a> {
     reference: &'a Reference<'a>,
     threshold: f64,
     set: Arc<InputSet>,
+    /// A box that contains it.
+    images: (Vec<f64>, Vec<f64>),
     /// Linearises the margins at points.
     engine: BoundEngine,
     /// What an image must survive besides.
@@ -30,6 +33,17 @@ pub struct SsimAttack<'a> {
 
 /// Shares of the way to the minimiser that are tried at once.
 const SHARES: [f32; 7] = [1.0, 0.7, 0.45, 0.25, 0.12, 0.05, 0.01];
+/// Lengths of the gradient steps that are tried where none of them gains, as shares of the distance to the minimiser.
+const LENGTHS: [f64; 4] = [1.0, 0.25, 0.06, 0.015];
+
+/// How a start goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    FrankWolfe,
+    Gradient,
+    /// Neither gained.
+    Ended,
+}
 
 impl<'a> SsimAttack<'a> {
     /// Prepares to attack one set.
@@ -45,9 +59,11 @@ impl<'a> SsimAttack<'a> {
         let n = network.n_inputs();
         let recipe = Recipe { method: Method::CrownIbp, ..Recipe::default() };
         // Any image may be linearised at.
-        let images = BoxRegion::new(vec![0.0; n], vec![1.0; n])?;
-        let engine = BoundEngine::new(&Device::Host, Arc::clone(&objective.network), &images, recipe)?;
-        Ok(Self { network, property, objective, reference, threshold, set, engine, is_png_safe, tie: Mutex::new(None) })
+        let all = BoxRegion::new(vec![0.0; n], vec![1.0; n])?;
+        let engine = BoundEngine::new(&Device::Host, Arc::clone(&objective.network), &all, recipe)?;
+        let images = set.enclosure().unwrap_or_else(|| (vec![0.0; n], vec![1.0; n]));
+        let tie = Mutex::new(None);
+        Ok(Self { network, property, objective, reference, threshold, set, images, engine, is_png_safe, tie })
     }
 
     /// An image that is similar enough and whose margin is exactly zero, if one was met.
@@ -93,8 +109,8 @@ impl<'a> SsimAttack<'a> {
     }
 
     fn room(&self) -> Room {
-        let n = self.network.n_inputs();
-        Room::within(vec![0.0; n], vec![1.0; n])
+        let (lower, upper) = self.images.clone();
+        Room::within(lower, upper)
     }
 
     /// The member of the set that minimises `Σ a x`, about: pulled towards the reference until it is one.
@@ -105,7 +121,7 @@ impl<'a> SsimAttack<'a> {
         self.reference.pulled(&room.point, self.threshold)
     }
 
-    /// Frank–Wolfe from all starts at once.
+    /// Steps from all starts at once.
     fn descend(&self, starts: &[Suspect], steps: usize, clock: &Clock) -> Result<Option<Counterexample>, Error> {
         let n = self.network.n_inputs();
         let n_rows = self.objective.network.n_outputs();
@@ -115,10 +131,9 @@ impl<'a> SsimAttack<'a> {
             let point: Vec<f64> = start.iter().map(|&x| f64::from(x).clamp(0.0, 1.0)).collect();
             points.push(self.reference.pulled(&point, self.threshold).iter().map(|&x| x as f32).collect());
         }
-        // Starts that no longer gain are left behind.
-        let mut is_live = vec![true; starts.len()];
+        let mut ways = vec![Way::FrankWolfe; starts.len()];
         for step in 0..=steps {
-            let live: Vec<usize> = (0..starts.len()).filter(|&s| is_live[s]).collect();
+            let live: Vec<usize> = (0..starts.len()).filter(|&s| ways[s] != Way::Ended).collect();
             if live.is_empty() || (step > 0 && clock.stop(0, 0).is_some()) {
                 break;
             }
@@ -130,7 +145,7 @@ impl<'a> SsimAttack<'a> {
                 rows.map(|row| lower[row] + slack[row]).fold(f64::NEG_INFINITY, f64::max)
             };
             let mut trials: Vec<f32> = Vec::new();
-            let mut margins = Vec::with_capacity(live.len());
+            let (mut margins, mut first_trials) = (Vec::with_capacity(live.len()), vec![0]);
             for (place, &s) in live.iter().enumerate() {
                 let (lower, slack) = (rows(&bounds.lower, n_rows, place), rows(&bounds.lower_slack, n_rows, place));
                 // Any class may overtake on the way to another.
@@ -149,9 +164,14 @@ impl<'a> SsimAttack<'a> {
                 let row = self.objective.disjuncts[starts[s].1].1.start;
                 let slopes = &bounds.slopes[(place * n_rows + row) * n..][..n];
                 let far = self.farthest(slopes, &mut room);
-                for share in SHARES {
-                    trials.extend(points[s].iter().zip(&far).map(|(&x, &v)| x + share * (v as f32 - x)));
+                if ways[s] == Way::FrankWolfe {
+                    for share in SHARES {
+                        trials.extend(points[s].iter().zip(&far).map(|(&x, &v)| x + share * (v as f32 - x)));
+                    }
+                } else {
+                    self.gradient_steps(&points[s], slopes, &far, &mut trials);
                 }
+                first_trials.push(trials.len() / n);
             }
             if step == steps {
                 break;
@@ -159,20 +179,36 @@ impl<'a> SsimAttack<'a> {
             let tried =
                 self.engine.bound(&Batch { lower: trials.clone(), upper: trials.clone() }, Wanted::default())?;
             for (place, &s) in live.iter().enumerate() {
-                let trial = |k: usize| place * SHARES.len() + k;
-                let value = |k: usize| {
+                let value = |trial: usize| {
                     let (lower, slack) = (&tried.lower, &tried.lower_slack);
-                    margin_of(rows(lower, n_rows, trial(k)), rows(slack, n_rows, trial(k)), starts[s].1)
+                    margin_of(rows(lower, n_rows, trial), rows(slack, n_rows, trial), starts[s].1)
                 };
-                let best = (0..SHARES.len()).min_by(|&a, &b| value(a).total_cmp(&value(b))).unwrap_or(0);
-                if value(best) < margins[place] - 1e-7 * margins[place].abs() {
-                    points[s].copy_from_slice(&trials[trial(best) * n..][..n]);
+                let trials_of = first_trials[place]..first_trials[place + 1];
+                let best = trials_of.clone().min_by(|&a, &b| value(a).total_cmp(&value(b))).unwrap_or(trials_of.start);
+                ways[s] = if value(best) < margins[place] - 1e-7 * margins[place].abs() {
+                    points[s].copy_from_slice(&trials[best * n..][..n]);
+                    Way::FrankWolfe
+                } else if ways[s] == Way::FrankWolfe {
+                    Way::Gradient
                 } else {
-                    is_live[s] = false;
-                }
+                    Way::Ended
+                };
             }
         }
         Ok(None)
+    }
+
+    /// Steps against the gradient, pulled back into the set.
+    fn gradient_steps(&self, point: &[f32], slopes: &[f64], far: &[f64], trials: &mut Vec<f32>) {
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+        let distance = norm(&mut point.iter().zip(far).map(|(&x, v)| v - f64::from(x)));
+        let steepness = norm(&mut slopes.iter().copied()).max(f64::MIN_POSITIVE);
+        for length in LENGTHS {
+            let step = length * distance / steepness;
+            let moved = point.iter().zip(slopes).map(|(&x, slope)| (f64::from(x) - step * slope).clamp(0.0, 1.0));
+            let moved: Vec<f64> = moved.collect();
+            trials.extend(self.reference.pulled(&moved, self.threshold).iter().map(|&x| x as f32));
+        }
     }
 
     /// The image as a counterexample, if it is one: similar enough by a bound, classified differently in f64 and in f32.
@@ -197,7 +233,10 @@ impl<'a> SsimAttack<'a> {
                 Some(found) => {
                     let mut tie = self.tie.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     tie.get_or_insert(found);
-                    return None;
+                    // The largest margin over all classes: none is ahead here.
+                    if !self.is_png_safe {
+                        return None;
+                    }
                 }
                 // Farther back the margin only grows, but for eight bits.
                 None if !self.is_png_safe => return None,

@@ -13,6 +13,8 @@ pub struct Reference<'a> {
 
 /// How far above the threshold f64 values must be before they are worth proving.
 const ROOM: f64 = 1e-13;
+/// Similarities evaluated at most to pull one point back.
+const PULLS: usize = 12;
 
 impl<'a> Reference<'a> {
     /// The images similar to one.
@@ -56,13 +58,24 @@ impl<'a> Reference<'a> {
         let at = |share: f64| -> Vec<f64> {
             self.pixels().iter().zip(point).map(|(r, x)| (r + share * (x - r)).clamp(0.0, 1.0)).collect()
         };
+        let lack = (1.0 - wanted).max(0.0).sqrt();
+        // What is lacking grows about as the square of the share: its root is interpolated, and an end that stays counts half.
+        let root = |share: f64| (1.0 - self.similarity_of(&at(share))).max(0.0).sqrt() - lack;
         let (mut inside, mut outside) = (0.0, 1.0);
-        for _ in 0..24 {
-            let middle = 0.5 * (inside + outside);
-            if self.similarity_of(&at(middle)) >= wanted {
-                inside = middle;
+        let (mut of_inside, mut of_outside) = (-lack, root(1.0));
+        for _ in 0..PULLS {
+            let between = inside - of_inside * (outside - inside) / (of_outside - of_inside);
+            let share = if inside < between && between < outside { between } else { 0.5 * (inside + outside) };
+            let value = root(share);
+            if value <= 0.0 {
+                (inside, of_inside) = (share, value);
+                of_outside *= 0.5;
             } else {
-                outside = middle;
+                (outside, of_outside) = (share, value);
+                of_inside *= 0.5;
+            }
+            if outside - inside <= 1e-7 * outside || (value <= 0.0 && -value <= 1e-7 * lack) {
+                break;
             }
         }
         at(inside)

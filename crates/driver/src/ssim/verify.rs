@@ -197,7 +197,7 @@ impl Ssim<'_> {
                     continue;
                 }
             }
-            match part.decide(objective, attack, (clock, observer, outcome))? {
+            match part.decide(attack, (clock, observer, outcome))? {
                 End::Verified => {}
                 End::Stopped(reason) => {
                     stopped = Some(reason);
@@ -267,12 +267,11 @@ impl Part {
     /// Splits `ReLU`s, then pixels.
     fn decide(
         &self,
-        objective: &Objective,
         attack: &dyn Attack,
         (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
     ) -> Result<End, Error> {
         let before = outcome.lower_bound;
-        if objective.has_relus() {
+        if self.objective.has_relus() {
             outcome.begin(Stage::ReluSplits);
             match ReluPlan::new(&self.objective, attack).run(&self.engine, &self.open, clock, observer, outcome) {
                 Ok(End::Stopped(StopReason::Precision))
