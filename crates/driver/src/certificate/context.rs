@@ -81,6 +81,8 @@ fn multipliers(scope: &Scope, map: &ReluMap, path: &[Split], beta: &[(Split, f32
 impl Offered {
     /// As the checker takes it.
     pub(super) fn prepare(&self, notes: &ContextNotes, n_slopes: usize) -> (Vec<u16>, Vec<(checker::Split, f32)>) {
+        // An empty piece has none. Others would be slopes of other neurons than those declared.
+        debug_assert!(self.alpha.is_empty() || self.alpha.len() == n_slopes, "{} slopes of {n_slopes}", self.alpha.len());
         let alpha = if self.alpha.len() == n_slopes { quantised(&self.alpha) } else { Vec::new() };
         (alpha, multipliers(&notes.scope, &notes.map, &self.path, &self.beta))
     }
@@ -130,7 +132,7 @@ impl<'p, 'a> Draft<'p, 'a> {
                 if until == Some(self.map.node(relu)) {
                     return Ok(());
                 }
-                self.relu(recorder, engine, base, (relu, node), &[])?;
+                self.relu(recorder, engine, [base, base], (relu, node), &[])?;
             } else {
                 self.settle(node, &[]);
             }
@@ -140,18 +142,20 @@ impl<'p, 'a> Draft<'p, 'a> {
 
     /// Writes the lemmas of the `ReLU` at which [`Self::advance`] stopped: these trees, and optimised bounds of other neurons.
     ///
+    /// Of the two bases, the lemmas were found over the first; slopes of what follows are those of the second, in which they hold.
+    ///
     /// # Errors
     /// When the bounds fail.
     pub fn layer(
         &mut self,
         recorder: &mut Recorder<'a>,
         engine: &BoundEngine,
-        base: &Base,
+        bases: [&Base; 2],
         trees: &[LemmaTree],
     ) -> Result<(), Error> {
         let Some(node) = self.scope.next().filter(|_| !self.scope.is_empty()) else { return Ok(()) };
         let Some(relu) = recorder.relus.iter().position(|&of| of == node) else { return Ok(()) };
-        self.relu(recorder, engine, base, (relu, node), trees)
+        self.relu(recorder, engine, bases, (relu, node), trees)
     }
 
     /// Bounds every node without lemmas.
@@ -178,7 +182,7 @@ impl<'p, 'a> Draft<'p, 'a> {
         &mut self,
         recorder: &mut Recorder<'a>,
         engine: &BoundEngine,
-        base: &Base,
+        [base, after]: [&Base; 2],
         (relu, node): (usize, usize),
         trees: &[LemmaTree],
     ) -> Result<(), Error> {
@@ -234,7 +238,7 @@ impl<'p, 'a> Draft<'p, 'a> {
         if !learnt.is_empty() {
             self.scope.relook(operand);
         }
-        let entries = engine.relu_entries(base)?;
+        let entries = engine.relu_entries(after)?;
         let entries = entries.get(relu).map_or(&[][..], |(_, entries)| *entries);
         recorder.writer.slopes(relu as u32, entries);
         let n = recorder.question.network.nodes()[node].len();

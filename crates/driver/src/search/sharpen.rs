@@ -98,15 +98,16 @@ impl<'a> Sharpen<'a> {
             let (trees, cost) = self.layer(&base, *activation, &neurons, budget, (clock, writing.is_some()))?;
             let bounds: NeuronBounds =
                 trees.chunks(2).map(|ends| (ends[0].neuron, ends[0].bound(), -ends[1].bound())).collect();
-            if let Some((recorder, draft)) = &mut writing {
-                draft.advance(recorder, self.engine, &base, Some(*activation))?;
-                let n_shared = base.splits().len();
-                let lemmas: Vec<LemmaTree> = trees.iter().map(|tree| tree.lemma(n_shared)).collect();
-                draft.layer(recorder, self.engine, &base, &lemmas)?;
-            }
             spent += cost;
             after = *activation;
-            match self.engine.tightened(&base, *activation, &bounds, ascent)? {
+            let tighter = self.engine.tightened(&base, after, &bounds, ascent)?;
+            if let Some((recorder, draft)) = &mut writing {
+                draft.advance(recorder, self.engine, &base, Some(after))?;
+                let n_shared = base.splits().len();
+                let lemmas: Vec<LemmaTree> = trees.iter().map(|tree| tree.lemma(n_shared)).collect();
+                draft.layer(recorder, self.engine, [&base, tighter.as_ref().unwrap_or(&base)], &lemmas)?;
+            }
+            match tighter {
                 Some(tighter) => base = tighter,
                 None => return Ok(None),
             }
