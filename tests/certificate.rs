@@ -96,3 +96,44 @@ fn a_full_disk_is_an_error_and_not_a_certificate() {
     assert!(stderr.contains("verified, but"), "{stderr}");
     assert!(!out.exists());
 }
+
+#[test]
+fn a_certificate_of_similar_images_is_written_and_accepted_for_them_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("similar");
+    let (network, image) = (example("networks/digits_dense.onnx"), example("images/digit_3.png"));
+    let question = |threshold: &'static str, class: &'static str| {
+        ["--network", text(&network), "--image", text(&image), "--class", class, "--threshold", threshold]
+            .map(str::to_owned)
+    };
+    let with = |first: &[&str], question: [String; 8]| -> Run {
+        let rest: Vec<&str> = question.iter().map(String::as_str).collect();
+        run(&[first, &rest].concat())
+    };
+    let Run { status, stdout, stderr } = with(&["ssim", "--certificate", text(&out)], question("0.99", "3"));
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("certificate written to"), "{stdout}");
+    let Run { status, stdout, stderr } = with(&["check", text(&out)], question("0.99", "3"));
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    assert!(stdout.starts_with("accepted"), "{stdout}");
+    for (threshold, class) in [("0.98", "3"), ("0.99", "2")] {
+        let Run { status, stderr, .. } = with(&["check", text(&out)], question(threshold, class));
+        assert_eq!(status, 2, "{stderr}");
+        assert!(stderr.contains("SHA-256"), "{stderr}");
+    }
+    let property = example("properties/digits_dense_0_eps_0.076.vnnlib");
+    let Run { status, stderr, .. } =
+        run(&["check", text(&out), "--network", text(&network), "--property", text(&property)]);
+    assert_eq!(status, 2);
+    assert!(stderr.contains("give image, class and threshold"), "{stderr}");
+    // Not of other similarities, and nothing for what is not verified.
+    let windowed = folder.path().join("mean");
+    let Run { status, stderr, .. } =
+        with(&["ssim", "--similarity", "channel-mean", "--certificate", text(&windowed)], question("0.99", "3"));
+    assert_eq!(status, 2, "{stderr}");
+    assert!(stderr.contains("only of global"), "{stderr}");
+    let falsified = folder.path().join("falsified");
+    let Run { status, .. } = with(&["ssim", "--certificate", text(&falsified)], question("0.9", "3"));
+    assert_eq!(status, 1);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
+}

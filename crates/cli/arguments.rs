@@ -103,15 +103,24 @@ pub struct InspectTask {
 /// A certificate and what it is about.
 #[derive(Debug, Clone, Args)]
 pub struct CheckTask {
-    /// The certificate, as `verify --certificate` writes it
+    /// The certificate, as `verify --certificate` or `ssim --certificate` writes it
     #[arg(value_name = "CERTIFICATE")]
     pub certificate: PathBuf,
     /// The network: ONNX, or `NNet` by its extension
     #[arg(long, value_name = "N")]
     pub network: PathBuf,
     /// The property: VNN-LIB
-    #[arg(long, value_name = "P")]
-    pub property: PathBuf,
+    #[arg(long, value_name = "P", required_unless_present = "image")]
+    pub property: Option<PathBuf>,
+    /// Of similar images: the reference, as `ssim` takes it
+    #[arg(long, value_name = "I", conflicts_with = "property", requires_all = ["class", "threshold"])]
+    pub image: Option<PathBuf>,
+    /// Of similar images: the class that they keep
+    #[arg(long, value_name = "K", requires = "image")]
+    pub class: Option<usize>,
+    /// Of similar images: the threshold
+    #[arg(long, value_name = "T", requires = "image")]
+    pub threshold: Option<f64>,
 }
 
 /// A job file.

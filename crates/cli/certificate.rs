@@ -3,7 +3,10 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bounds::Device;
 use checker::certificate::{Evaluation, FORMAT, Header};
+use checker::{Digests, SimilarImages};
+use driver::ssim::{Ssim, SsimOptions, SsimOutcome, SsimVerdict};
 use driver::{Outcome, Recorder, Verdict, Verify, VerifyOptions};
 
 use crate::progress::SearchBar;
@@ -19,17 +22,8 @@ pub fn decide(
     session: &Session,
     bar: &mut SearchBar,
 ) -> Result<Outcome> {
-    let device = DeviceFields::of(verify.device);
-    let header = Header {
-        format: FORMAT,
-        job: "verify".into(),
-        evaluation,
-        tool: concat!("diadem ", env!("CARGO_PKG_VERSION")).into(),
-        device: format!("{} ({})", device.name, device.backend),
-        arithmetic: "searched in f32 and f64, accepted in f64 rounded outward".into(),
-        network: checker::digest(network)?,
-        property: checker::digest(property)?,
-    };
+    let digests = Digests { network: checker::digest(network)?, property: checker::digest(property)? };
+    let header = header("verify", evaluation, verify.device, digests);
     let Some(out) = out else {
         // The checker's functions decide; nobody wants to read what they said.
         let mut recorder = Recorder::new(verify.network, verify.property, io::sink(), &header)?;
@@ -37,30 +31,89 @@ pub fn decide(
         session.note_fallback(outcome.fallback.as_deref());
         return Ok(outcome);
     };
-    let partial = partial(out);
-    let cannot = || format!("{}: the certificate cannot be written", out.display());
-    let file = File::create(&partial).with_context(cannot)?;
-    let mut recorder = Recorder::new(verify.network, verify.property, BufWriter::new(file), &header)?;
+    let growing = Growing::new(out);
+    let mut recorder = Recorder::new(verify.network, verify.property, growing.sink()?, &header)?;
     let searched = verify.run_recorded(options, bar, &mut recorder);
-    let written = recorder.finish();
     let is_proof = matches!(&searched, Ok(Outcome { verdict: Verdict::Verified, .. }));
-    if is_proof && written.is_ok() {
-        fs::rename(&partial, out).with_context(cannot)?;
-    } else {
-        // What is left of it proves nothing.
-        let _ = fs::remove_file(&partial);
-    }
+    let written = growing.finish(recorder, is_proof);
     let outcome = searched?;
     session.note_fallback(outcome.fallback.as_deref());
-    if is_proof {
-        written.with_context(|| format!("the property is verified, but {}", cannot()))?;
-    }
+    written?;
     Ok(outcome)
 }
 
-/// Where a certificate grows.
-fn partial(out: &Path) -> PathBuf {
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    out.with_file_name(name)
+/// As [`decide`], of all images similar to a reference.
+pub fn of_similar(
+    ssim: &Ssim,
+    threshold: f64,
+    options: &SsimOptions,
+    (network, out): (&Path, &Path),
+    session: &Session,
+    bar: &mut SearchBar,
+) -> Result<SsimOutcome> {
+    ssim.check(threshold)?;
+    let set = SimilarImages::new(ssim.reference.pixels(), threshold)?;
+    let property = set.misclassified(ssim.class, ssim.network.n_outputs())?;
+    let digests = Digests { network: checker::digest(network)?, property: set.digest(ssim.class) };
+    let device = options.device.as_ref().unwrap_or(&Device::Host);
+    let header = header("ssim", Evaluation::Real, device, digests);
+    let growing = Growing::new(out);
+    let mut recorder = Recorder::new(ssim.network, &property, growing.sink()?, &header)?.over(&set)?;
+    let searched = ssim.verify_recorded(threshold, options, bar, &mut recorder);
+    let is_proof = matches!(&searched, Ok(SsimOutcome { verdict: SsimVerdict::Verified, .. }));
+    let written = growing.finish(recorder, is_proof);
+    let outcome = searched?;
+    session.note_fallback(outcome.fallback.as_deref());
+    written?;
+    Ok(outcome)
+}
+
+fn header(job: &str, evaluation: Evaluation, device: &Device, digests: Digests) -> Header {
+    let device = DeviceFields::of(device);
+    Header {
+        format: FORMAT,
+        job: job.into(),
+        evaluation,
+        tool: concat!("diadem ", env!("CARGO_PKG_VERSION")).into(),
+        device: format!("{} ({})", device.name, device.backend),
+        arithmetic: "searched in f32 and f64, accepted in f64 rounded outward".into(),
+        network: digests.network,
+        property: digests.property,
+    }
+}
+
+/// A certificate's file while it is written.
+struct Growing {
+    partial: PathBuf,
+    out: PathBuf,
+}
+
+impl Growing {
+    fn new(out: &Path) -> Self {
+        let mut name = out.file_name().unwrap_or_default().to_owned();
+        name.push(".partial");
+        Self { partial: out.with_file_name(name), out: out.to_owned() }
+    }
+
+    fn cannot(&self) -> String {
+        format!("{}: the certificate cannot be written", self.out.display())
+    }
+
+    fn sink(&self) -> Result<BufWriter<File>> {
+        Ok(BufWriter::new(File::create(&self.partial).with_context(|| self.cannot())?))
+    }
+
+    /// Gives it its name if it is a proof, else removes it.
+    fn finish(self, recorder: Recorder, is_proof: bool) -> Result<()> {
+        let written = recorder.finish();
+        if is_proof && written.is_ok() {
+            return fs::rename(&self.partial, &self.out).with_context(|| self.cannot());
+        }
+        // What is left of it proves nothing.
+        let _ = fs::remove_file(&self.partial);
+        if is_proof {
+            written.with_context(|| format!("the property is verified, but {}", self.cannot()))?;
+        }
+        Ok(())
+    }
 }

@@ -3,14 +3,15 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
-use checker::{Census, Digests, Files, Judgement, Progress, Question};
+use anyhow::{Context, Result, anyhow, bail};
+use checker::{Census, Digests, Files, Judgement, Progress, Question, SimilarImages};
 use serde::Serialize;
 
 use crate::arguments::CheckTask;
 use crate::console;
 use crate::session::Session;
 use crate::status::Status;
+use crate::{images, input};
 
 /// What was found, as JSON.
 #[derive(Debug, Serialize)]
@@ -33,10 +34,14 @@ pub fn run(task: &CheckTask, session: &Session) -> Result<Status> {
     let start = Instant::now();
     let place = || format!("{}", task.certificate.display());
     let bytes = fs::read(&task.certificate).with_context(place)?;
-    let Files { network, property, digests } = Files::read(&task.network, &task.property)?;
-    let question = Question::new(&network, &property)?;
     let header = checker::header(&bytes).with_context(place)?;
-    let judgement = watched(&question, digests, &bytes, session.is_quiet).with_context(place)?;
+    let (files, set) = files(task)?;
+    let Files { network, property, digests } = &files;
+    let mut question = Question::new(network, property)?;
+    if let Some(set) = &set {
+        question = question.over(set)?;
+    }
+    let judgement = watched(&question, *digests, &bytes, session.is_quiet).with_context(place)?;
     let (census, rejection) = match judgement {
         Judgement::Accepted(census) => (census, None),
         Judgement::Rejected(rejection) => (Census::default(), Some(rejection.to_string())),
@@ -64,6 +69,21 @@ pub fn run(task: &CheckTask, session: &Session) -> Result<Status> {
     session.print(&format!("{}  {:.3} s, {what}\n", result.judgement, result.time_s));
     session.write_json("check", &result)?;
     Ok(if result.rejection.is_none() { Status::Done } else { Status::Falsified })
+}
+
+/// What the certificate must be about: a property, or images similar to one.
+fn files(task: &CheckTask) -> Result<(Files, Option<SimilarImages>)> {
+    if let Some(property) = &task.property {
+        return Ok((Files::read(&task.network, property)?, None));
+    }
+    let (Some(image), Some(class), Some(threshold)) = (&task.image, task.class, task.threshold) else {
+        bail!("a certificate is about a property (--property) or about similar images (--image, --class, --threshold)");
+    };
+    let network = input::network(&task.network)?;
+    let set = SimilarImages::new(images::read(image)?.pixels(), threshold)?;
+    let property = set.misclassified(class, network.n_outputs())?;
+    let digests = Digests { network: checker::digest(&task.network)?, property: set.digest(class) };
+    Ok((Files { network, property, digests }, Some(set)))
 }
 
 /// Checks on another thread, and says on stderr every now and then how far it has come.

@@ -345,9 +345,19 @@ impl<'a> Pass<'a> {
         self.put(operand, to);
     }
 
-    /// The least value of what is left over the box.
+    /// The least value of what is left over the box, and over the set where inputs lie in one.
     fn concretise(&mut self, rows: &[Rows]) {
         let input = &self.scope.nodes[0];
+        if let Some(set) = self.scope.set {
+            for r in 0..self.lanes.len() {
+                let a: Vec<f64> = rows.iter().map(|row| row[r]).collect();
+                let least = set.least(&a, &input.lower, &input.upper);
+                // One term, whose own rounding is inside it.
+                self.sum[r] += least;
+                self.magnitude[r] += least.abs();
+            }
+            return;
+        }
         for (i, a) in rows.iter().enumerate() {
             let (l, u) = (input.lower[i], input.upper[i]);
             for r in 0..LANES {

@@ -12,6 +12,7 @@ mod product;
 mod question;
 mod rounding;
 mod scope;
+mod similar;
 
 pub use backward::{Lane, Row, bound, claim};
 pub use check::{Census, Digests, Judgement, Progress, Rejection, check, exclude, header};
@@ -19,3 +20,4 @@ pub use error::Error;
 pub use files::{Files, digest};
 pub use question::Question;
 pub use scope::{Method, Rounding, Scope, Split};
+pub use similar::SimilarImages;

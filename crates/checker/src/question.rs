@@ -4,6 +4,7 @@ use crate::certificate::Evaluation;
 use crate::deployed;
 use crate::error::Error;
 use crate::scope::Rounding;
+use crate::similar::SimilarImages;
 
 /// A network as it was read and a property of it.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,8 @@ pub struct Question<'a> {
     pub property: &'a Property,
     /// Which evaluations of the network are meant.
     pub evaluation: Evaluation,
+    /// What inputs lie in besides the property's regions, which contain it.
+    pub set: Option<&'a SimilarImages>,
 }
 
 impl<'a> Question<'a> {
@@ -23,7 +26,19 @@ impl<'a> Question<'a> {
     /// When they do not.
     pub fn new(network: &'a Network, property: &'a Property) -> Result<Self, Error> {
         property.check_sizes(network.n_inputs(), network.n_outputs()).map_err(|e| Error::Mismatch(e.to_string()))?;
-        Ok(Self { network, property, evaluation: Evaluation::Real })
+        Ok(Self { network, property, evaluation: Evaluation::Real, set: None })
+    }
+
+    /// The same question of these images only.
+    ///
+    /// # Errors
+    /// When they have another number of pixels.
+    pub fn over(self, set: &'a SimilarImages) -> Result<Self, Error> {
+        if set.n_inputs() != self.network.n_inputs() {
+            let (pixels, inputs) = (set.n_inputs(), self.network.n_inputs());
+            return Err(Error::Mismatch(format!("an image of {pixels} pixels for a network with {inputs} inputs")));
+        }
+        Ok(Self { set: Some(set), ..self })
     }
 
     /// The same question of these evaluations.

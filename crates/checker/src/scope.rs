@@ -5,6 +5,7 @@ use crate::deployed;
 use crate::lines::{Lines, is_undecided};
 use crate::product;
 use crate::rounding::{TINY, UNIT, gamma};
+use crate::similar::SimilarImages;
 
 /// Whose rounding bounds are moved outward by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +58,8 @@ pub struct Scope<'a> {
     /// Per `ReLU`, where each neuron's slope is in a list of them; empty where no slopes were declared.
     pub(crate) slope_places: Vec<Vec<u32>>,
     pub(crate) n_slopes: usize,
+    /// What inputs lie in besides the box.
+    pub(crate) set: Option<&'a SimilarImages>,
     splits: Vec<Split>,
     is_empty: bool,
     is_broken: bool,
@@ -104,12 +107,23 @@ impl Known {
 impl<'a> Scope<'a> {
     /// Bounds every node over a box.
     pub fn of(network: &'a Network, lower: &[f64], upper: &[f64], method: Method, rounding: Rounding) -> Self {
-        let mut scope = Self::start(network, lower, upper, &[], rounding);
+        Self::start(network, lower, upper, &[], rounding).complete(method)
+    }
+
+    /// The part of it in a set: rows over the inputs are bounded there.
+    #[must_use]
+    pub fn within(self, set: Option<&'a SimilarImages>) -> Self {
+        Self { set, ..self }
+    }
+
+    /// Bounds every node that is left.
+    pub(crate) fn complete(mut self, method: Method) -> Self {
+        let scope = &mut self;
         while let Some(node) = scope.next() {
             scope.bound_operand(node, method, &[]);
             scope.settle(node, None);
         }
-        scope
+        self
     }
 
     /// Starts with a box and splits that hold in it; the network's other nodes follow in order.
@@ -133,6 +147,7 @@ impl<'a> Scope<'a> {
             ordinals,
             slope_places: vec![Vec::new(); n_relus as usize],
             n_slopes: 0,
+            set: None,
             splits: splits.to_vec(),
             is_empty: false,
             is_broken: false,
@@ -179,7 +194,7 @@ impl<'a> Scope<'a> {
         let operand = self.network.nodes()[node].inputs[0].0;
         let is_exact = match &self.network.nodes()[operand].op {
             Op::Input => true,
-            Op::Affine(_) => self.network.nodes()[operand].inputs[0].0 == 0,
+            Op::Affine(_) => self.set.is_none() && self.network.nodes()[operand].inputs[0].0 == 0,
             _ => false,
         };
         if is_exact || method == Method::Intervals || self.is_broken {

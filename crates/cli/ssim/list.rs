@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::console;
@@ -49,6 +50,9 @@ pub fn run(task: &SsimTask, queries: &[Query], session: &Session) -> Result<Stat
     let mut networks = Networks::default();
     let mut names = pictures::Names::default();
     let mut list = ListResult::default();
+    if let Some(folder) = &task.certificate {
+        fs::create_dir_all(folder).with_context(|| format!("{}: it cannot be created", folder.display()))?;
+    }
     for (place, query) in queries.iter().enumerate() {
         let label = format!("[{}/{}] ", place + 1, queries.len());
         let answered = answer(task, query, &mut networks, &label, session);

@@ -18,6 +18,7 @@ use driver::ssim::{Ssim, SsimOptions, Ties};
 use network::ssim::Similarity;
 use network::{Image, Network, NodeId};
 
+use crate::certificate;
 use crate::progress::SearchBar;
 use crate::session::Session;
 use crate::status::Status;
@@ -45,6 +46,9 @@ fn one(task: &SsimTask, query: &Query, session: &Session) -> Result<Status> {
     if let (Some(found), Some(path)) = (answer.counterexample(), &task.counterexample) {
         images::write(path, &found.image(&reference)?)?;
         written.push(format!("counterexample written to {}", path.display()));
+    }
+    if let (Some(out), Status::Done) = (&task.certificate, answer.status()) {
+        written.push(format!("certificate written to {}", out.display()));
     }
     if let Some(folder) = &task.pictures {
         let drawn = pictures::write(folder, &query.id, &reference, &answer)?;
@@ -93,14 +97,19 @@ fn answer(task: &SsimTask, query: &Query, networks: &mut Networks, label: &str, 
     let mut bar = SearchBar::new(label, session.timeout_s, session.is_quiet);
     let time_s = || start.elapsed().as_secs_f64();
     let answer = if let Some(threshold) = query.threshold {
-        let outcome = question.verify(threshold, &options, &mut bar);
+        let outcome = match task.certificate_of(&query.id) {
+            None => question.verify(threshold, &options, &mut bar).map_err(anyhow::Error::from),
+            Some(out) => {
+                certificate::of_similar(&question, threshold, &options, (&query.network, &out), session, &mut bar)
+            }
+        };
         if let Ok(outcome) = &outcome {
             session.note_fallback(outcome.fallback.as_deref());
         }
         outcome.map(|outcome| Answer::Verdict(SsimResult::new(&question, threshold, outcome, time_s())))
     } else {
         let tolerance = task.tolerance.unwrap_or(TOLERANCE);
-        let outcome = question.find_threshold(&options, tolerance, &mut bar);
+        let outcome = question.find_threshold(&options, tolerance, &mut bar).map_err(anyhow::Error::from);
         outcome.map(|outcome| Answer::Threshold(ThresholdResult::new(&question, tolerance, outcome, time_s())))
     };
     bar.finish();

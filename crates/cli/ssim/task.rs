@@ -58,6 +58,9 @@ pub struct SsimTask {
     /// Where to draw reference, counterexample, difference and local similarity, or the thresholds found
     #[arg(long, value_name = "DIR")]
     pub pictures: Option<PathBuf>,
+    /// Where to write the certificate of what is verified; with several references a folder, and `ID.certificate` in it
+    #[arg(long, value_name = "OUT", conflicts_with = "find_threshold")]
+    pub certificate: Option<PathBuf>,
     /// Subdomains to bound before giving up, for each reference
     #[arg(long, value_name = "N")]
     pub max_subdomains: Option<u64>,
@@ -156,7 +159,8 @@ enum Reference {
 impl SsimTask {
     /// Takes relative paths to start at `folder`.
     pub fn start_at(&mut self, folder: &Path) {
-        let own = [&mut self.network, &mut self.image, &mut self.counterexample, &mut self.pictures];
+        let own =
+            [&mut self.network, &mut self.image, &mut self.counterexample, &mut self.pictures, &mut self.certificate];
         let of_problems = self.problems.iter_mut().map(|problem| &mut problem.network);
         for path in own.into_iter().chain(of_problems).flatten() {
             *path = folder.join(&*path);
@@ -204,6 +208,7 @@ impl SsimTask {
             png_safe: self.png_safe || file.png_safe,
             counterexample: self.counterexample.or(file.counterexample),
             pictures: self.pictures.or(file.pictures),
+            certificate: self.certificate.or(file.certificate),
             max_subdomains: self.max_subdomains.or(file.max_subdomains),
             id: self.id,
             dimension: file.dimension,
@@ -225,6 +230,16 @@ impl SsimTask {
     /// Whether several references were given, or could have been.
     pub fn is_list(&self) -> bool {
         self.image.is_none()
+    }
+
+    /// Where the certificate of one of the references goes, if one is wanted.
+    pub fn certificate_of(&self, id: &str) -> Option<PathBuf> {
+        let path = self.certificate.as_ref()?;
+        Some(if self.is_list() {
+            path.join(format!("{}.certificate", id.replace(['/', '\\'], "_")))
+        } else {
+            path.clone()
+        })
     }
 
     /// What is asked, one question for every reference.

@@ -5,10 +5,12 @@ mod support;
 
 use bounds::Device;
 use checker::certificate::{Digest, Evaluation, FORMAT, Header};
-use checker::{Digests, Judgement, Progress, Question};
+use checker::{Digests, Judgement, Progress, Question, SimilarImages};
+use driver::ssim::{Ssim, SsimOptions, SsimVerdict};
 use driver::{Limits, Recorder, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
-use network::{Activation, Network, NodeId, Op, Property, vnnlib};
-use support::{Certificate, Stream, dense, example, sealed};
+use network::ssim::Similarity;
+use network::{Activation, Image, Network, NodeId, Op, Property, vnnlib};
+use support::{Certificate, Stream, dense, example, random_dense, sealed};
 
 /// The digests of any files.
 fn digests() -> Digests {
@@ -410,4 +412,110 @@ fn deployed_bounds_contain_f32_evaluations_in_any_order() {
             }
         }
     }
+}
+
+/// Searches for a proof that images similar to one keep its class; the verdict, the certificate, and what it is about.
+fn certify_similar(
+    network: &Network,
+    reference: &Image,
+    threshold: f64,
+) -> (SsimVerdict, Vec<u8>, SimilarImages, Property, Digests) {
+    let output = network.evaluate(reference.pixels()).unwrap();
+    let class = (0..output.len()).max_by(|&a, &b| output[a].total_cmp(&output[b])).unwrap();
+    let set = SimilarImages::new(reference.pixels(), threshold).unwrap();
+    let property = set.misclassified(class, network.n_outputs()).unwrap();
+    let digests = Digests { property: set.digest(class), ..digests() };
+    let header = Header {
+        format: FORMAT,
+        job: "ssim".into(),
+        tool: "test".into(),
+        evaluation: Evaluation::Real,
+        device: "host".into(),
+        arithmetic: "any".into(),
+        network: digests.network,
+        property: digests.property,
+    };
+    let options =
+        SsimOptions { limits: Limits { subdomains: Some(5_000), ..Limits::default() }, ..SsimOptions::default() };
+    let ssim = Ssim { network, reference, class, similarity: Similarity::Global };
+    let mut bytes = Vec::new();
+    let mut recorder = Recorder::new(network, &property, &mut bytes, &header).unwrap().over(&set).unwrap();
+    let outcome = ssim.verify_recorded(threshold, &options, &mut Silent, &mut recorder).unwrap();
+    recorder.finish().unwrap();
+    (outcome.verdict, bytes, set, property, digests)
+}
+
+fn judge_similar(
+    network: &Network,
+    (set, property): (&SimilarImages, &Property),
+    digests: Digests,
+    bytes: &[u8],
+) -> Result<checker::Census, String> {
+    let question = Question::new(network, property).and_then(|question| question.over(set)).unwrap();
+    match checker::check(&question, digests, bytes, &Progress::default()) {
+        Ok(Judgement::Accepted(census)) => Ok(census),
+        Ok(Judgement::Rejected(rejection)) => Err(rejection.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn certificates_of_similar_images_are_accepted_and_changed_ones_are_not() {
+    let mut stream = Stream(31);
+    let (mut n_verified, mut n_falsified, mut n_split) = (0, 0, 0);
+    for case in 0..36 {
+        let mut builder = Network::builder(&[16]).unwrap();
+        let z = random_dense(&mut stream, 10, 16);
+        let z = builder.push("z", z, &[NodeId(0)], &[10]).unwrap();
+        let h = builder.push("h", Op::Activation(Activation::Relu), &[z], &[10]).unwrap();
+        let z = random_dense(&mut stream, 8, 10);
+        let z = builder.push("z2", z, &[h], &[8]).unwrap();
+        let h = builder.push("h2", Op::Activation(Activation::Relu), &[z], &[8]).unwrap();
+        let y = random_dense(&mut stream, 3, 8);
+        let y = builder.push("y", y, &[h], &[3]).unwrap();
+        let network = builder.build(y).unwrap();
+        let reference = Image::new([1, 4, 4], (0..16).map(|_| stream.unit()).collect()).unwrap();
+        let threshold = [0.999, 0.99, 0.96, 0.92, 0.87, 0.7][case % 6];
+        let (verdict, bytes, set, property, digests) = certify_similar(&network, &reference, threshold);
+        match verdict {
+            SsimVerdict::Falsified(_) => {
+                n_falsified += 1;
+                assert!(judge_similar(&network, (&set, &property), digests, &bytes).is_err());
+            }
+            SsimVerdict::Verified => {
+                n_verified += 1;
+                let census = judge_similar(&network, (&set, &property), digests, &bytes).unwrap();
+                n_split += u32::from(census.pieces > 0);
+                // About other images, another threshold, or no set at all.
+                let pixels: Vec<f64> = reference.pixels().iter().map(|x| 1.0 - x).collect();
+                for other in [
+                    SimilarImages::new(&pixels, threshold).unwrap(),
+                    SimilarImages::new(reference.pixels(), threshold - 0.01).unwrap(),
+                ] {
+                    let digests = Digests { property: other.digest(0), ..digests };
+                    assert!(judge_similar(&network, (&other, &property), digests, &bytes).is_err());
+                }
+                assert!(judge(&network, &property, &bytes).is_err());
+                // The same bytes, said to be about a set that holds a counterexample: far below any verified threshold.
+                let wide = SimilarImages::new(reference.pixels(), 0.02).unwrap();
+                let wide_property = wide.misclassified(0, 3).unwrap();
+                if let Ok(census) = judge_similar(&network, (&wide, &wide_property), digests, &bytes) {
+                    panic!("case {case}: accepted for nearly all images: {census:?}");
+                }
+                let mut mutated = Certificate::read(&bytes);
+                for which in mutated.of_tags(&[5, 9]) {
+                    let claim = mutated.claim(which);
+                    mutated.set_claim(which, claim + 0.05 * claim.abs().max(1e-2));
+                    assert!(
+                        judge_similar(&network, (&set, &property), digests, &mutated.sealed()).is_err(),
+                        "case {case}"
+                    );
+                    mutated.set_claim(which, claim);
+                }
+            }
+            other => println!("case {case}, {threshold}: {other:?}"),
+        }
+    }
+    println!("{n_verified} verified ({n_split} in pieces), {n_falsified} falsified");
+    assert!(n_verified >= 10 && n_falsified >= 5 && n_split >= 2, "{n_verified} {n_falsified} {n_split}");
 }

@@ -300,3 +300,58 @@ fn outputs_that_are_not_finite_decide_nothing() {
         assert!(matches!(verdict, SsimVerdict::Unknown(_)), "{verdict:?}");
     }
 }
+
+/// What two independent implementations say of the same rows over the same set and box.
+#[test]
+fn the_checkers_bounds_over_a_set_are_sound_and_near_the_engines() {
+    let mut stream = Stream(21);
+    let (mut widest, mut total) = (0.0_f64, 0.0);
+    let mut n_rows = 0;
+    for case in 0..40 {
+        let shape = [[1, 4, 4], [1, 7, 7], [1, 12, 12]][case % 3];
+        let n: usize = shape.iter().product();
+        let reference = if case % 10 == 9 { image_of(vec![0.25; n], shape) } else { random_image(&mut stream, shape) };
+        let threshold = [0.9999, 0.999, 0.99, 0.95, 0.9, 0.8, 0.5, 1.0][case % 8];
+        let theirs = checker::SimilarImages::new(reference.pixels(), threshold).unwrap();
+        let ours = bounds::InputSet::Ssim(bounds::SsimSet::new(reference.pixels(), threshold, [0.0, 1.0]));
+        let (lower, upper) = theirs.enclosure();
+        let (inner_lower, inner_upper) = ours.enclosure().unwrap();
+        let similarity = Similarity::Global;
+        let members: Vec<Vec<f64>> =
+            (0..150).filter_map(|_| member(&mut stream, &reference, similarity, threshold)).collect();
+        for x in &members {
+            assert!((0..n).all(|i| lower[i] <= x[i] && x[i] <= upper[i]), "case {case}");
+        }
+        for i in 0..n {
+            assert!(
+                inner_upper[i] - upper[i] <= 0.02 && lower[i] - inner_lower[i] <= 0.02,
+                "case {case}: boxes differ"
+            );
+        }
+        for row in 0..6 {
+            let scale = 10.0_f64.powi(row - 3);
+            let a: Vec<f64> = (0..n).map(|_| stream.within(scale)).collect();
+            let theirs = theirs.least(&a, &lower, &upper);
+            let mut room = bounds::Room::within(lower.clone(), upper.clone());
+            room.a.clone_from(&a);
+            let ours = ours.least(&mut room, f64::INFINITY, bounds::Effort::default());
+            for x in &members {
+                let value: f64 = a.iter().zip(x).map(|(a, x)| a * x).sum();
+                assert!(
+                    theirs <= value + 1e-12 * scale,
+                    "case {case}, {threshold}: {theirs} is above a member's {value}"
+                );
+            }
+            let at_reference: f64 = a.iter().zip(reference.pixels()).map(|(a, r)| a * r).sum();
+            let apart = (ours - theirs) / (at_reference - ours).max(1e-9 * scale);
+            widest = widest.max(apart);
+            total += apart.max(0.0);
+            n_rows += 1;
+        }
+    }
+    eprintln!(
+        "{n_rows} rows: the checker's bounds lie {:.2e} of the range below the engine's, at most {widest:.2e}",
+        total / f64::from(n_rows)
+    );
+    assert!(total / f64::from(n_rows) < 0.02, "{widest}");
+}

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 pub struct Header {
     /// The version of the format.
     pub format: u32,
-    /// What was certified; this version knows `verify`.
+    /// What was certified: `verify`, a property, or `ssim`, the class of all images similar to a reference.
     pub job: String,
     /// What wrote it, with its version.
     pub tool: String,

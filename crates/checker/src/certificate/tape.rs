@@ -94,9 +94,9 @@ impl<'a> Tape<'a> {
         if header.format != FORMAT {
             return Err(Error::Format(format!("it has format {}, this version reads {FORMAT}", header.format)));
         }
-        if header.job != "verify" {
+        if !["verify", "ssim"].contains(&header.job.as_str()) {
             let job = header.job.escape_debug();
-            return Err(Error::Format(format!("it certifies a job `{job}`, this version checks `verify`")));
+            return Err(Error::Format(format!("it certifies a job `{job}`, this version checks `verify` and `ssim`")));
         }
         let body = bytes.len().checked_sub(32).ok_or_else(|| format("cut short"))?;
         if Sha256::digest(&bytes[..body]).as_slice() != &bytes[body..] {

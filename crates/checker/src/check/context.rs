@@ -40,7 +40,8 @@ impl<'a> ContextCheck<'a> {
             splits.push(side);
         }
         let network = self.question.network;
-        let mut scope = Scope::start(network, lower, upper, &splits, self.question.rounding());
+        let scope = Scope::start(network, lower, upper, &splits, self.question.rounding());
+        let mut scope = scope.within(self.question.set);
         let mut parts = self.tape.contexts[self.id as usize].parts.iter().peekable();
         census.contexts += 1;
         while let Some(node) = scope.next() {

@@ -91,12 +91,19 @@ pub fn header(bytes: &[u8]) -> Result<Header, Error> {
 /// When the bytes are no certificate, or one of other files.
 pub fn check(question: &Question, digests: Digests, bytes: &[u8], progress: &Progress) -> Result<Judgement, Error> {
     let tape = Tape::read(bytes)?;
+    let wanted = if question.set.is_some() { "ssim" } else { "verify" };
+    if tape.header.job != wanted {
+        return Err(Error::Mismatch(match wanted {
+            "ssim" => "the certificate is about a property, not about similar images: give the property".into(),
+            _ => "the certificate is about images similar to a reference: give image, class and threshold".into(),
+        }));
+    }
     for (what, named, given) in
         [("network", tape.header.network, digests.network), ("property", tape.header.property, digests.property)]
     {
         if named != given {
             return Err(Error::Mismatch(format!(
-                "the certificate is about a {what} whose file has the SHA-256 digest {named}, the given one has {given}"
+                "the certificate is about a {what} with the SHA-256 digest {named}, the given one has {given}"
             )));
         }
     }
@@ -117,7 +124,8 @@ pub fn exclude(question: &Question, disjuncts: &[u32], lower: &[f64], upper: &[f
         // A box without points.
         return Ok(());
     }
-    let scope = Scope::of(question.network, lower, upper, Method::Tightest, question.rounding());
+    let scope = Scope::start(question.network, lower, upper, &[], question.rounding());
+    let scope = scope.within(question.set).complete(Method::Tightest);
     let half_spaces = |disjunct: u32| &question.property.disjuncts[disjunct as usize].half_spaces;
     let rows = disjuncts.iter().flat_map(|&disjunct| half_spaces(disjunct));
     let lanes: Vec<Lane> = rows.map(|row| Lane::plain(Row::HalfSpace(row))).collect();

@@ -82,7 +82,11 @@ impl Offered {
     /// As the checker takes it.
     pub(super) fn prepare(&self, notes: &ContextNotes, n_slopes: usize) -> (Vec<u16>, Vec<(checker::Split, f32)>) {
         // An empty piece has none. Others would be slopes of other neurons than those declared.
-        debug_assert!(self.alpha.is_empty() || self.alpha.len() == n_slopes, "{} slopes of {n_slopes}", self.alpha.len());
+        debug_assert!(
+            self.alpha.is_empty() || self.alpha.len() == n_slopes,
+            "{} slopes of {n_slopes}",
+            self.alpha.len()
+        );
         let alpha = if self.alpha.len() == n_slopes { quantised(&self.alpha) } else { Vec::new() };
         (alpha, multipliers(&notes.scope, &notes.map, &self.path, &self.beta))
     }
@@ -101,7 +105,8 @@ impl<'p, 'a> Draft<'p, 'a> {
         if let Origin::Context(_, Some(side)) = origin {
             splits.push(side);
         }
-        let scope = Scope::start(recorder.question.network, lower, upper, &splits, recorder.question.rounding());
+        let question = recorder.question;
+        let scope = Scope::start(question.network, lower, upper, &splits, question.rounding()).within(question.set);
         Self { id: recorder.writer.context(origin), scope, parent, map: map.clone(), ascent: Ascent::default() }
     }
 

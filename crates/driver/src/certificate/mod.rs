@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use bounds::{Ascent, BoundEngine, Keep, Split, Target};
 use checker::certificate::{BoxId, Header, Origin, PieceId, Writer};
-use checker::{Lane, Question, Row};
+use checker::{Lane, Question, Row, SimilarImages};
 use network::{Activation, BoxRegion, HalfSpace, Network, Op, Property};
 use rayon::prelude::*;
 
@@ -41,6 +41,15 @@ impl<'a> Recorder<'a> {
         let question = Question::new(network, property).and_then(|question| question.of(header.evaluation));
         let question = question.map_err(|error| Error::Certificate(error.to_string()))?;
         Ok(Self { relus: question.relus(), question, writer: Writer::new(sink, header) })
+    }
+
+    /// The same certificate, of a question about these images only; the property is [`SimilarImages::misclassified`].
+    ///
+    /// # Errors
+    /// When they do not fit the network.
+    pub fn over(self, set: &'a SimilarImages) -> Result<Self, Error> {
+        let question = self.question.over(set).map_err(|error| Error::Certificate(error.to_string()))?;
+        Ok(Self { question, ..self })
     }
 
     /// Ends the certificate; it proves something only if everything was verified.

@@ -112,7 +112,7 @@ impl Ssim<'_> {
         // No question may take more than its share of the time that is left.
         limits.time_s = limits.time_s.map(|limit| (limit - before.as_secs_f64()).max(0.0) * STEP_SHARE);
         let step_clock = Clock::start(limits, options.interrupt.clone());
-        let found = self.decide(threshold, options, &step_clock, observer)?;
+        let found = self.decide(threshold, options, &step_clock, observer.map(|observer| (observer, None)))?;
         if is_attack && matches!(found.verdict, SsimVerdict::Unknown(_)) {
             return Ok(Some(Answer::Open));
         }

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use bounds::{Batch, BoundEngine, Device, Recipe, SsimSet, Wanted};
+use bounds::{Batch, BoundEngine, Device, InputSet, Recipe, SsimSet, Wanted};
 use network::ssim::Similarity;
 use network::{BoxRegion, Disjunct, HalfSpace, Property};
 
+use crate::certificate::Recorder;
 use crate::error::Error;
 use crate::search::random::Random;
 use crate::search::{
@@ -18,6 +19,9 @@ use crate::ssim::{Ssim, SsimCounterexample, SsimOptions, SsimOutcome, SsimVerdic
 const MEAN_DEPTH: u32 = 6;
 /// A halving of the mean must raise the bound by this share to be worth it.
 const MEAN_GAIN: f64 = 0.05;
+
+/// Who watches a search, and who writes it down.
+type Watched<'o, 'q> = (&'o mut dyn Observer, Option<&'o mut Recorder<'q>>);
 
 impl Ssim<'_> {
     /// Attacks, bounds, and splits until the question is decided or a limit is reached.
@@ -34,7 +38,31 @@ impl Ssim<'_> {
         observer: &mut dyn Observer,
     ) -> Result<SsimOutcome, Error> {
         let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
-        self.decide(threshold, options, &clock, Some(observer))
+        self.decide(threshold, options, &clock, Some((observer, None)))
+    }
+
+    /// As [`Self::verify`], writing a certificate of what is proved; it is one only if the verdict is verified and
+    /// [`Recorder::finish`] succeeds. The recorder's property is that of [`checker::SimilarImages::misclassified`].
+    ///
+    /// The checker's own functions look at every piece. Pixels and means are not split, so that some questions stay open.
+    ///
+    /// # Errors
+    /// As [`Self::verify`]; [`Error::Certificate`] for a similarity other than that of one window, which the checker does not know.
+    pub fn verify_recorded(
+        &self,
+        threshold: f64,
+        options: &SsimOptions,
+        observer: &mut dyn Observer,
+        recorder: &mut Recorder,
+    ) -> Result<SsimOutcome, Error> {
+        if self.similarity != Similarity::Global {
+            let name = self.similarity.name();
+            return Err(Error::Certificate(format!(
+                "there are no certificates of the similarity {name}, only of global"
+            )));
+        }
+        let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
+        self.decide(threshold, options, &clock, Some((observer, Some(recorder))))
     }
 
     /// Checks the question itself.
@@ -75,7 +103,7 @@ impl Ssim<'_> {
         threshold: f64,
         options: &SsimOptions,
         clock: &Clock,
-        observer: Option<&mut dyn Observer>,
+        watched: Option<Watched>,
     ) -> Result<SsimOutcome, Error> {
         self.check(threshold)?;
         let mut outcome = Outcome {
@@ -98,7 +126,10 @@ impl Ssim<'_> {
             return Ok(finished(verdict, outcome));
         }
         let reference = Reference::new(self.reference, self.similarity);
-        let property = self.property()?;
+        let property = match &watched {
+            Some((_, Some(recorder))) => recorder.question.property.clone(),
+            _ => self.property()?,
+        };
         let objectives = Objective::of(self.network, &property)?;
         let Some(objective) = objectives.into_iter().next() else {
             return Ok(finished(SsimVerdict::Verified, outcome));
@@ -108,11 +139,11 @@ impl Ssim<'_> {
             SsimAttack::new((self.network, &property, &objective), &reference, (threshold, whole), options.png_safe)?;
         let as_found = |found: Counterexample| SsimCounterexample::of(found, &reference, self.class);
         let mut random = Random::new(options.seed);
-        let end = match observer {
-            Some(observer) => {
+        let end = match watched {
+            Some((observer, recorder)) => {
                 let device = options.device.as_ref().unwrap_or(&Device::Host);
                 let question = (threshold, &objective, &attack, device);
-                self.search(question, &mut random, (clock, observer, &mut outcome))
+                self.search(question, &mut random, recorder, (clock, observer, &mut outcome))
             }
             None => attack.attack_set(&|_| true, 2, 40, &mut random, clock).map(|found| {
                 found.map_or(End::Stopped(StopReason::SubdomainLimit), |found| End::Falsified(Box::new(found)))
@@ -161,6 +192,7 @@ impl Ssim<'_> {
         &self,
         (threshold, objective, attack, device): (f64, &Objective, &SsimAttack, &Device),
         random: &mut Random,
+        recorder: Option<&mut Recorder>,
         (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
     ) -> Result<End, Error> {
         if let Some(found) = attack.attack_set(&|_| true, 0, 6, random, clock)? {
@@ -168,17 +200,30 @@ impl Ssim<'_> {
         }
         let reference = Reference::new(self.reference, self.similarity);
         outcome.begin(Stage::Bounds);
-        let Some(root) = Part::new(&reference, objective, (threshold, device), ([0.0, 1.0], 0))? else {
+        let set = reference.set(threshold, [0.0, 1.0]);
+        let enclosure = if recorder.is_some() { Some(objective.region.clone()) } else { enclosure(&set)? };
+        let Some(enclosure) = enclosure else {
             // The reference is always a member: an empty set cannot be.
             return Ok(End::Stopped(StopReason::Precision));
         };
+        let mut root = Part::over(set, &enclosure, objective, device, ([0.0, 1.0], 0))?;
         outcome.fallback = root.engine.fallback().map(str::to_owned);
+        let excluded = recorder.as_deref().map(|recorder| {
+            let all: Vec<usize> = (0..objective.disjuncts.len()).collect();
+            recorder.excluded(&root.objective, &all)
+        });
+        if let Some(excluded) = &excluded {
+            root.open = (0..objective.disjuncts.len()).filter(|disjunct| !excluded.contains(disjunct)).collect();
+        }
         if !root.open.is_empty() {
             outcome.begin(Stage::Attack);
             let is_open = |disjunct: usize| root.open.contains(&disjunct);
             if let Some(found) = attack.attack_set(&is_open, 3, 40, random, clock)? {
                 return Ok(End::Falsified(Box::new(found)));
             }
+        }
+        if let (Some(recorder), Some(excluded)) = (recorder, excluded) {
+            return root.certify(&excluded, attack, recorder, (clock, observer, outcome));
         }
         let mut left = vec![root];
         let mut stopped = None;
@@ -233,10 +278,20 @@ impl Part {
         (means, depth): ([f64; 2], u32),
     ) -> Result<Option<Self>, Error> {
         let set = reference.set(threshold, means);
-        let Some((lower, upper)) = set.enclosure() else { return Ok(None) };
-        let region = BoxRegion::new(lower, upper)?;
+        let Some(region) = enclosure(&set)? else { return Ok(None) };
+        Self::over(set, &region, objective, device, (means, depth)).map(Some)
+    }
+
+    /// Bounds a set that lies in a box.
+    fn over(
+        set: Arc<InputSet>,
+        region: &BoxRegion,
+        objective: &Objective,
+        device: &Device,
+        (means, depth): ([f64; 2], u32),
+    ) -> Result<Self, Error> {
         let objective = Objective { region: region.clone(), ..objective.clone() };
-        let engine = BoundEngine::over_set(device, Arc::clone(&objective.network), &region, set, Recipe::default())?;
+        let engine = BoundEngine::over_set(device, Arc::clone(&objective.network), region, set, Recipe::default())?;
         let ends = engine.region().clone();
         let bounds = engine.bound(&Batch { lower: ends.lower, upper: ends.upper }, Wanted::default())?;
         let is_open = |disjunct: &usize| {
@@ -245,7 +300,7 @@ impl Part {
         };
         let open = (0..objective.disjuncts.len()).filter(is_open).collect();
         let score = objective.score(&bounds.lower);
-        Ok(Some(Self { means, depth, engine, objective, open, score }))
+        Ok(Self { means, depth, engine, objective, open, score })
     }
 
     /// Two parts that cover it.
@@ -262,6 +317,28 @@ impl Part {
         // Outer ends stay those of the part, so that nothing is lost to rounding.
         let halves = [half([self.means[0], middle])?, half([middle, self.means[1]])?];
         Ok(halves.into_iter().flatten().collect())
+    }
+
+    /// Writes a certificate: of what plain bounds exclude, and of pieces whose `ReLU`s are split.
+    fn certify(
+        &self,
+        excluded: &[usize],
+        attack: &dyn Attack,
+        recorder: &mut Recorder,
+        (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
+    ) -> Result<End, Error> {
+        recorder.whole(&self.objective, excluded);
+        if self.open.is_empty() {
+            outcome.subdomains += 1;
+            outcome.meet(self.score);
+            return Ok(End::Verified);
+        }
+        if !self.objective.has_relus() {
+            return Ok(End::Stopped(StopReason::Precision));
+        }
+        outcome.begin(Stage::ReluSplits);
+        let plan = ReluPlan::new(&self.objective, attack);
+        plan.run_recorded(&self.engine, &self.open, Some(recorder), (clock, observer, outcome))
     }
 
     /// Splits `ReLU`s, then pixels.
@@ -289,6 +366,11 @@ impl Part {
         outcome.meet(search.lower_bound().unwrap_or(f64::INFINITY));
         Ok(end)
     }
+}
+
+/// A box that contains a set; none where the set is empty.
+fn enclosure(set: &InputSet) -> Result<Option<BoxRegion>, Error> {
+    Ok(set.enclosure().map(|(lower, upper)| BoxRegion::new(lower, upper)).transpose()?)
 }
 
 fn finished(verdict: SsimVerdict, outcome: Outcome) -> SsimOutcome {
