@@ -6,6 +6,7 @@ mod refine;
 mod region;
 mod scale;
 mod stencil;
+mod summary;
 mod sweep;
 mod verdict;
 
@@ -13,5 +14,6 @@ pub use attack::{Contents, Patch, PatchAttack, Placement, Positions};
 pub use region::{Ends, PatchRegion, Substitution};
 pub use scale::{Enclosed, PixelScale};
 pub use stencil::Stencil;
+pub use summary::{SweepSummary, Tally};
 pub use sweep::{Against, CoverageOptions, PatchSweep, Scene, SweepOptions, Task};
 pub use verdict::{Coverage, Finding, PatchCounterexample, PatchStage, PatchVerdict, changed};

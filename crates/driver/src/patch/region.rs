@@ -76,6 +76,11 @@ impl PatchRegion {
         self.varying.iter().map(|(input, _)| *input)
     }
 
+    /// What the inputs that vary may be, rising by input (around it, where they vary together).
+    pub fn ends(&self) -> &[(usize, Ends)] {
+        &self.varying
+    }
+
     /// How inputs vary together, if they do.
     pub fn substitution(&self) -> Option<&Substitution> {
         self.substitution.as_ref()
