@@ -268,11 +268,14 @@ fn shapes_contents_and_normalisation_are_taken() {
     assert_eq!(n(&result(json!({ "patches": pair }))), 7);
     let stroke = json!([{ "stroke": { "points": [[1, 1], [6, 6]], "width": 1 } }]);
     let blend = json!({ "blend": { "colour": [1], "amount": [0, 1] } });
-    let one = result(json!({ "patches": stroke, "contents": blend, "mode": "coverage", "coverage_of_falsified": true }));
+    let one =
+        result(json!({ "patches": stroke, "contents": blend, "mode": "coverage", "coverage_of_falsified": true }));
     let share = &one["images"][0]["certified_share"];
     assert!(numbers(share)[0] > 0.05 && numbers(share)[0] <= numbers(share)[1], "{one}");
     // Twice normalised is halved and doubled: a network of doubled pixels, and pixels of half the range.
-    let plain = result(json!({ "patches": [{ "rectangle": [1, 1], "at": [[3, 3]] }], "contents": { "near": { "epsilon": 0.25 } } }));
+    let plain = result(
+        json!({ "patches": [{ "rectangle": [1, 1], "at": [[3, 3]] }], "contents": { "near": { "epsilon": 0.25 } } }),
+    );
     assert_eq!(plain["verdict"], "verified", "{plain}");
 }
 
@@ -296,7 +299,9 @@ fn pictures_and_report_show_what_was_found() {
     for scheme in ["http:", "https:", "src=\"/", "@import", "<link"] {
         assert!(!page.contains(scheme), "{scheme}");
     }
-    let Some(browser) = browser() else { return skipped("no Chromium: the report was not opened (CHROMIUM names one)") };
+    let Some(browser) = browser() else {
+        return skipped("no Chromium: the report was not opened (CHROMIUM names one)");
+    };
     let opened = |hash: &str| {
         let url = format!("file://{}{hash}", html.display());
         let mut command = Command::new(&browser);
@@ -332,34 +337,20 @@ fn program(name: impl AsRef<OsStr>) -> Option<PathBuf> {
 
 #[test]
 fn shards_run_on_hyperqueue() {
-    let Some(hq) = std::env::var_os("HQ").map(PathBuf::from).or_else(|| program("hq")) else {
-        return skipped("no `hq` (HyperQueue): shards did not run on a cluster (HQ names one)");
-    };
+    let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let has = Command::new(&python).args(["-c", "import hyperqueue"]).stderr(Stdio::null()).status();
+    if !has.is_ok_and(|status| status.success()) {
+        return skipped(
+            "no HyperQueue (`pip install hyperqueue`; PYTHON names another python3): shards ran on no cluster",
+        );
+    }
     let job = Job::digits();
-    let [whole, store, server] = ["whole", "store", "server"].map(|name| job.store(name));
+    let [whole, store] = ["whole", "store"].map(|name| job.store(name));
     assert_eq!(job.sweep("run", &whole, &[]).status, 0);
-    let hq_of = |arguments: &[&str]| {
-        let mut command = Command::new(&hq);
-        command.env("HQ_SERVER_DIR", &server).args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
-    let mut started = vec![hq_of(&["server", "start", "--host", "localhost"]).spawn().unwrap()];
-    let wait = |arguments: &[&str]| {
-        let end = Instant::now() + Duration::from_secs(30);
-        while !hq_of(arguments).status().unwrap().success() {
-            assert!(Instant::now() < end, "{arguments:?} does not succeed");
-            thread::sleep(Duration::from_millis(200));
-        }
-    };
-    wait(&["server", "info"]);
-    started.push(hq_of(&["worker", "start", "--cpus", "2"]).spawn().unwrap());
-    let mut script = assert_cmd::Command::new(root().join("configs/sweep/hyperqueue.sh"));
-    script.args([text(&job.path), text(&store), "3"]);
-    script.env("HQ", &hq).env("HQ_SERVER_DIR", &server).env("DIADEM", env!("CARGO_BIN_EXE_diadem"));
-    script.env("DIADEM_DEVICE", "host");
+    let mut script = assert_cmd::Command::new(&python);
+    script.arg(root().join("configs/sweep/hyperqueue.py")).args([text(&job.path), text(&store), "3", "--local"]);
+    script.env("DIADEM", env!("CARGO_BIN_EXE_diadem")).env("DIADEM_DEVICE", "host").current_dir(job.folder.path());
     let ran = Run::of(&mut script);
-    hq_of(&["server", "stop"]).status().unwrap();
-    started.iter_mut().for_each(|child| drop(child.wait()));
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("147 placements known"), "{}", ran.stdout);
     assert_eq!(job.table(&store), job.table(&whole));
@@ -386,14 +377,20 @@ fn what_makes_no_sense_is_said() {
     let mask = folder.path().join("mask.json");
     fs::write(&mask, json!({ "shape": [1, 4, 4], "pixels": vec![1.0; 16] }).to_string()).unwrap();
     for (fields, expected) in [
-        (json!({ "images": image(3), "size": [9, 1] }), "patch 1 has 9 rows and 1 columns, more than the image (8 × 8)"),
+        (
+            json!({ "images": image(3), "size": [9, 1] }),
+            "patch 1 has 9 rows and 1 columns, more than the image (8 × 8)",
+        ),
         (
             json!({ "images": image(3), "size": null, "patches": [{ "rectangle": [2, 2], "at": [[7, 0]] }] }),
             "patch 1 (2 × 2) at row 7, column 0 leaves the image of 8 rows and 8 columns",
         ),
         (json!({ "images": image(3), "size": null, "mask": mask }), "the mask has 4 × 4 pixels, the image 8 × 8"),
         (json!({ "images": image(12) }), "class 12 of a network with 10 outputs: classes count from 0"),
-        (json!({ "images": image(3), "against": { "target": 10 } }), "the target is class 10 of a network with 10 outputs"),
+        (
+            json!({ "images": image(3), "against": { "target": 10 } }),
+            "the target is class 10 of a network with 10 outputs",
+        ),
         (
             json!({ "images": image(3), "normalisation": { "mean": [0.1, 0.1, 0.1], "deviation": [1, 1, 1] } }),
             "the normalisation speaks of 3 channels, but the image has 1",
