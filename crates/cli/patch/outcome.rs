@@ -70,9 +70,6 @@ pub struct ImageResult {
 pub struct PlacementResult {
     /// Row and column of each patch's first.
     pub at: Vec<[usize; 2]>,
-    #[serde(skip)]
-    /// Its place among the questions.
-    pub task: usize,
     /// What is known; nothing if it was not reached.
     #[serde(flatten)]
     pub record: Option<Record>,
@@ -94,7 +91,7 @@ impl Outcome {
                 let verdict = record.as_ref().and_then(Record::as_verdict);
                 let coverage = record.as_ref().and_then(Record::as_coverage);
                 tally.count(verdict.as_ref(), coverage.as_ref());
-                placements.push(PlacementResult { at: plan.tasks[task].placement.corners.clone(), task, record });
+                placements.push(PlacementResult { at: plan.tasks[task].placement.corners.clone(), record });
             }
             first += n;
             let is_right = plan.predicted[s] == scene.class;
