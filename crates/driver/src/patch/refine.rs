@@ -1,17 +1,19 @@
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use bounds::Device;
-use network::{BoxRegion, Network};
+use bounds::{Batch, BoundEngine, Device, Recipe, Wanted};
+use network::{BoxRegion, Network, Property};
 
 use crate::error::Error;
 use crate::patch::region::PatchRegion;
 use crate::patch::sweep::{CoverageOptions, PatchSweep, Scene, SweepOptions, Task, property};
 use crate::patch::verdict::{Coverage, Finding, PatchCounterexample, PatchStage, PatchVerdict};
 use crate::preimage::{Mode, OutputPolytope, PreimageOptions, PreimageProblem, PreimageSearch, PreimageStop};
-use crate::search::{Limits, Silent, StopReason, Verdict, Verify, VerifyOptions};
+use crate::search::{
+    BranchAndBound, Clock, End, Falsifier, Limits, Objective, Outcome, ReluPlan, Silent, StopReason, Verdict,
+};
 
 /// Decides placements one by one, as many at once as there are cores, each on one: a search of its own for each.
 #[derive(Debug)]
@@ -107,23 +109,21 @@ impl<'a> Refinement<'a> {
             coverage: None,
         };
         if limits.time_s.is_none_or(|limit| limit > 0.0) {
+            let clock = Clock::start(limits, self.options.interrupt.clone());
             let (network, ends) = question.parts(self.sweep.network);
             let property = property(network, ends.clone(), scene.class, &others);
-            let verify = Verify { network, property: &property, device: &Device::Host };
-            let interrupt = self.options.interrupt.clone();
-            let options = VerifyOptions { limits, seed: asked.seed, interrupt, ..VerifyOptions::default() };
-            let outcome = verify.run(&options, &mut Silent)?;
+            let (end, outcome) = search(network, &property, &clock)?;
             finding.subdomains += outcome.subdomains;
             finding.lower_bound = outcome.lower_bound.or(finding.lower_bound);
-            finding.verdict = match outcome.verdict {
-                Verdict::Verified => PatchVerdict::Verified,
-                Verdict::Falsified(found) => {
+            finding.verdict = match end {
+                End::Verified => PatchVerdict::Verified,
+                End::Falsified(found) => {
                     // What only touches another class, or is undone by rounding to f32, changes nothing.
                     let found = self.confirmed(&region, &found.input, (scene.class, &others));
                     found.map_or(PatchVerdict::Unknown(StopReason::Precision), PatchVerdict::Falsified)
                 }
-                Verdict::Unknown(StopReason::Interrupted) => return Ok(None),
-                Verdict::Unknown(reason) => PatchVerdict::Unknown(reason),
+                End::Stopped(StopReason::Interrupted) => return Ok(None),
+                End::Stopped(reason) => PatchVerdict::Unknown(reason),
             };
         }
         if let Some(options) = self.options.coverage
@@ -199,6 +199,67 @@ impl<'a> Refinement<'a> {
             polytopes: outcome.elements.len(),
         }))
     }
+}
+
+/// Most inputs that vary where splitting them is preferred.
+const FEW_INPUTS: usize = 16;
+
+/// Splits until a property of one region is decided. Unlike `Verify` it does not attack first: placements were attacked before.
+fn search(network: &Network, property: &Property, clock: &Clock) -> Result<(End, Outcome), Error> {
+    let mut outcome = Outcome {
+        verdict: Verdict::Verified,
+        subdomains: 0,
+        rebounded: 0,
+        lower_bound: None,
+        plan: Vec::new(),
+        fallback: None,
+    };
+    let Some(objective) = Objective::of(network, property)?.pop() else { return Ok((End::Verified, outcome)) };
+    match split(network, property, &objective, (clock, &mut outcome)) {
+        Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {
+            Ok((End::Stopped(StopReason::Magnitude), outcome))
+        }
+        end => Ok((end?, outcome)),
+    }
+}
+
+/// Inputs where few of them vary, `ReLU`s and then inputs where many do.
+fn split(
+    network: &Network,
+    property: &Property,
+    objective: &Objective,
+    (clock, outcome): (&Clock, &mut Outcome),
+) -> Result<End, Error> {
+    let region = &objective.region;
+    let engine = BoundEngine::new(&Device::Host, Arc::clone(&objective.network), region, Recipe::default())?;
+    let falsifier = Falsifier::new(&Device::Host, network, property, objective)?;
+    let n_varying = region.lower.iter().zip(&region.upper).filter(|(low, high)| low < high).count();
+    if n_varying > FEW_INPUTS && objective.has_relus() {
+        let ends = engine.region();
+        let root = Batch { lower: ends.lower.clone(), upper: ends.upper.clone() };
+        let bounds = engine.bound(&root, Wanted::default())?;
+        let is_excluded = |place: &usize| {
+            let rows = objective.disjuncts[*place].1.clone();
+            bounds.lower[rows].iter().any(|&bound| bound > 0.0)
+        };
+        let open: Vec<usize> = (0..objective.disjuncts.len()).filter(|place| !is_excluded(place)).collect();
+        if open.is_empty() {
+            outcome.meet(objective.score(&bounds.lower));
+            return Ok(End::Verified);
+        }
+        match ReluPlan::new(objective, &falsifier).run(&engine, &open, clock, &mut Silent, outcome) {
+            // What no single row excludes on any piece, splits of inputs may still decide.
+            Ok(End::Stopped(StopReason::Precision))
+            | Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {}
+            end => return end,
+        }
+    }
+    outcome.lower_bound = None;
+    let mut search = BranchAndBound::new(objective, &engine, &falsifier);
+    let end = search.run(clock, &mut Silent)?;
+    outcome.subdomains += search.counts().0;
+    outcome.meet(search.lower_bound().unwrap_or(f64::INFINITY));
+    Ok(end)
 }
 
 /// What a search is about.
