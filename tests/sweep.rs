@@ -265,18 +265,20 @@ fn shapes_contents_and_normalisation_are_taken() {
     assert_eq!(n(&result(json!({ "patches": [{ "mask": mask }] }))), 1);
     assert_eq!(n(&result(json!({ "patches": [{ "mask": mask, "stride": 2 }] }))), 16);
     let pair = json!([{ "rectangle": [1, 1], "stride": 4 }, { "rectangle": [1, 1], "at": [[0, 0], [7, 7]] }]);
-    assert_eq!(n(&result(json!({ "patches": pair }))), 7);
+    assert_eq!(n(&result(json!({ "patches": pair }))), 8);
     let stroke = json!([{ "stroke": { "points": [[1, 1], [6, 6]], "width": 1 } }]);
     let blend = json!({ "blend": { "colour": [1], "amount": [0, 1] } });
     let one =
         result(json!({ "patches": stroke, "contents": blend, "mode": "coverage", "coverage_of_falsified": true }));
     let share = &one["images"][0]["certified_share"];
     assert!(numbers(share)[0] > 0.05 && numbers(share)[0] <= numbers(share)[1], "{one}");
-    // Twice normalised is halved and doubled: a network of doubled pixels, and pixels of half the range.
-    let plain = result(
-        json!({ "patches": [{ "rectangle": [1, 1], "at": [[3, 3]] }], "contents": { "near": { "epsilon": 0.25 } } }),
-    );
+    let spot = json!([{ "rectangle": [1, 1], "at": [[3, 3]] }]);
+    let plain = result(json!({ "patches": spot, "contents": { "near": { "epsilon": 0.25 } } }));
     assert_eq!(plain["verdict"], "verified", "{plain}");
+    // Inputs that are halves of pixels are another image to the network.
+    let halved = json!({ "mean": [0], "deviation": [2] });
+    let halved = result(json!({ "patches": spot, "normalisation": halved }));
+    assert_ne!(halved["images"][0]["placements"][0]["lower_bound"], plain["images"][0]["placements"][0]["lower_bound"]);
 }
 
 #[test]

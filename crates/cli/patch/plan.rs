@@ -108,7 +108,8 @@ impl Plan {
         let mut predicted = Vec::new();
         let mut tasks = Vec::new();
         for (s, (id, scene)) in self.ids.iter().zip(&self.scenes).enumerate() {
-            sweep.check(scene).with_context(|| if several { format!("image {id}") } else { String::new() })?;
+            let checked = sweep.check(scene);
+            if several { checked.with_context(|| format!("image {id}")) } else { checked.map_err(Into::into) }?;
             let class = sweep.predicted(&scene.image)?;
             predicted.push(class);
             if class == scene.class {

@@ -8,12 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bounds::Device;
+use cpu_time::ThreadTime;
 use driver::patch::{
     Against, Contents, CoverageOptions, Finding, Patch, PatchAttack, PatchStage, PatchSweep, PatchVerdict, PixelScale,
     Placement, Positions, Scene, Stencil, SweepOptions, Task, changed,
 };
-use driver::{Interrupt, Limits};
-use network::{Activation, Affine, Conv, Dense, Image, LinearMap, Network, NodeId, Op, onnx};
+use driver::{Interrupt, Limits, Silent, Verdict, Verify, VerifyOptions};
+use network::{
+    Activation, Affine, Conv, Dense, Disjunct, HalfSpace, Image, LinearMap, Network, NodeId, Op, Property, onnx,
+};
 
 /// A reproducible stream of numbers (splitmix64).
 struct Stream(u64);
@@ -436,4 +439,41 @@ fn a_device_gives_the_hosts_verdicts() {
     let names = |findings: &[Finding]| findings.iter().map(|finding| finding.verdict.name()).collect::<Vec<_>>();
     let on_device = setting.run_on(&gpu, &setting.tasks(), &options);
     assert_eq!(names(&on_device), names(&setting.run(&options)));
+}
+
+#[test]
+fn a_sweep_costs_a_fifth_of_single_questions() {
+    let setting = digits(PatchAttack::rectangle(2, 2, 1, [0.0, 1.0]).unwrap());
+    let tasks = setting.tasks();
+    let findings = setting.run(&SweepOptions::default());
+    // What bounds decide: the rest is searched for one by one in both.
+    let by_bounds = |t: &usize| findings[*t].stage == PatchStage::Bounds;
+    let tasks: Vec<Task> = (0..tasks.len()).filter(by_bounds).map(|t| tasks[t].clone()).collect();
+    assert!(tasks.len() > 50);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let seconds = |work: &(dyn Fn() + Sync)| {
+        pool.install(|| {
+            let start = ThreadTime::now();
+            work();
+            start.elapsed().as_secs_f64()
+        })
+    };
+    let together = seconds(&|| drop(setting.run_on(&Device::Host, &tasks, &SweepOptions::default())));
+    let one_by_one = seconds(&|| {
+        let sweep = setting.sweep(&Device::Host);
+        for task in &tasks {
+            let scene = &setting.scenes[task.scene];
+            let region = sweep.region(scene, task).hull().unwrap();
+            let disjuncts = sweep.others(scene).unwrap().into_iter().map(|other| {
+                let mut output = vec![(scene.class, [1.0; 2]), (other, [-1.0; 2])];
+                output.sort_by_key(|(k, _)| *k);
+                Disjunct { region: region.clone(), half_spaces: vec![HalfSpace { output, ..HalfSpace::default() }] }
+            });
+            let property = Property { n_inputs: 64, n_outputs: 10, disjuncts: disjuncts.collect() };
+            let question = Verify { network: &setting.network, property: &property, device: &Device::Host };
+            let outcome = question.run(&VerifyOptions::default(), &mut Silent).unwrap();
+            assert_eq!(outcome.verdict, Verdict::Verified);
+        }
+    });
+    assert!(one_by_one > 5.0 * together, "{one_by_one} s one by one, {together} s together");
 }

@@ -82,7 +82,11 @@ impl Offered {
     /// As the checker takes it.
     pub(super) fn prepare(&self, notes: &ContextNotes, n_slopes: usize) -> (Vec<u16>, Vec<(checker::Split, f32)>) {
         // An empty piece has none. Others would be slopes of other neurons than those declared.
-        debug_assert!(self.alpha.is_empty() || self.alpha.len() == n_slopes, "{} slopes of {n_slopes}", self.alpha.len());
+        debug_assert!(
+            self.alpha.is_empty() || self.alpha.len() == n_slopes,
+            "{} slopes of {n_slopes}",
+            self.alpha.len()
+        );
         let alpha = if self.alpha.len() == n_slopes { quantised(&self.alpha) } else { Vec::new() };
         (alpha, multipliers(&notes.scope, &notes.map, &self.path, &self.beta))
     }
