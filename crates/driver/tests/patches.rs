@@ -307,10 +307,10 @@ fn batches_cores_and_stops_change_no_verdict() {
     assert!(!open.is_empty());
     let mut first = vec![None; tasks.len()];
     let mut take = |findings: Vec<Finding>| {
-        findings.into_iter().for_each(|finding| {
+        for finding in findings {
             let task = finding.task;
             first[task].get_or_insert(finding);
-        })
+        }
     };
     setting.sweep(&Device::Host).run(&setting.scenes, &tasks, &options, &mut take).unwrap();
     let later: Vec<Task> =

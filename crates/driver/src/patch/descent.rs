@@ -165,7 +165,7 @@ impl<'a> Descent<'a> {
 
     fn engine(&mut self, (class, other): (usize, usize)) -> Result<&BoundEngine, Error> {
         if !self.engines.contains_key(&(class, other)) {
-            let property = super::sweep::property(self.network, self.hull.clone(), class, &[other]);
+            let property = super::sweep::property(self.network, &self.hull, class, &[other]);
             let objective = Objective::of(self.network, &property)?.swap_remove(0);
             let recipe = Recipe { method: Method::CrownIbp, ..Recipe::default() };
             let engine = BoundEngine::new(self.device, Arc::clone(&objective.network), &self.hull, recipe)?;

@@ -111,7 +111,7 @@ impl<'a> Refinement<'a> {
         if limits.time_s.is_none_or(|limit| limit > 0.0) {
             let clock = Clock::start(limits, self.options.interrupt.clone());
             let (network, ends) = question.parts(self.sweep.network);
-            let property = property(network, ends.clone(), scene.class, &others);
+            let property = property(network, ends, scene.class, &others);
             let (end, outcome) = search(network, &property, &clock)?;
             finding.subdomains += outcome.subdomains;
             finding.lower_bound = outcome.lower_bound.or(finding.lower_bound);

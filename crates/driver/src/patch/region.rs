@@ -165,22 +165,19 @@ impl PatchRegion {
         coordinates: &[f64],
         (class, others): (usize, &[usize]),
     ) -> Option<PatchCounterexample> {
-        let (wide, parameters) = match &self.substitution {
-            Some(substitution) => {
-                let is_inside = |(ends, &x): (&Ends, &f64)| ends.inner[0] <= x && x <= ends.inner[1];
-                if !substitution.ends.iter().zip(coordinates).all(is_inside) {
-                    return None;
-                }
-                (substitution.inputs(&self.base, coordinates), coordinates.to_vec())
+        let (wide, parameters) = if let Some(substitution) = &self.substitution {
+            let is_inside = |(ends, &x): (&Ends, &f64)| ends.inner[0] <= x && x <= ends.inner[1];
+            if !substitution.ends.iter().zip(coordinates).all(is_inside) {
+                return None;
             }
-            None => {
-                let narrow: Vec<f32> = coordinates.iter().map(|&x| x as f32).collect();
-                let wide: Vec<f64> = self.point(&narrow).iter().map(|&x| f64::from(x)).collect();
-                if !self.contains(&wide) {
-                    return None;
-                }
-                (wide, Vec::new())
+            (substitution.inputs(&self.base, coordinates), coordinates.to_vec())
+        } else {
+            let narrow: Vec<f32> = coordinates.iter().map(|&x| x as f32).collect();
+            let wide: Vec<f64> = self.point(&narrow).iter().map(|&x| f64::from(x)).collect();
+            if !self.contains(&wide) {
+                return None;
             }
+            (wide, Vec::new())
         };
         let narrow: Vec<f32> = wide.iter().map(|&x| x as f32).collect();
         let (predicted, margin) = changed(network, (&wide, &narrow), class, others)?;

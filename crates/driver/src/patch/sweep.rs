@@ -237,7 +237,7 @@ impl PatchSweep<'_> {
             if left.is_empty() {
                 continue;
             }
-            let property = property(self.network, group.hull.clone(), group.class, &group.others);
+            let property = property(self.network, &group.hull, group.class, &group.others);
             let objective = Objective::of(self.network, &property)?.swap_remove(0);
             let engine = BoundEngine::new(self.device, Arc::clone(&objective.network), &group.hull, Recipe::default())?;
             let mut descent = Descent::new(self.network, self.device, group.hull.clone());
@@ -358,7 +358,7 @@ impl PatchSweep<'_> {
 }
 
 /// The property whose violation is that one of `others` is at least as large as `class`; one disjunct for each.
-pub(crate) fn property(network: &Network, region: BoxRegion, class: usize, others: &[usize]) -> Property {
+pub(crate) fn property(network: &Network, region: &BoxRegion, class: usize, others: &[usize]) -> Property {
     let disjunct = |&other: &usize| {
         let mut output = vec![(class, [1.0; 2]), (other, [-1.0; 2])];
         output.sort_by_key(|(k, _)| *k);
