@@ -178,7 +178,9 @@ impl Outcome {
                 writeln!(text, "misclassified  {id} is class {predicted} as it is, not {class}: no patch is needed");
             return;
         }
-        let _ = writeln!(text, "{} {:.3} s, {}", console::verdict(self.verdict), self.time_s, self.counts());
+        // Where nothing was computed, there is no time.
+        let time = if self.time_s > 0.0 { format!("{:.3} s, ", self.time_s) } else { String::new() };
+        let _ = writeln!(text, "{} {time}{}", console::verdict(self.verdict), self.counts());
         if is_quiet {
             return;
         }
@@ -218,8 +220,8 @@ impl Outcome {
             percent(self.summary.certified_accuracy),
             percent(self.summary.attack_success_rate),
         );
-        let _ =
-            writeln!(text, "{}; {low:.4} to {high:.4} of the contents certified; {:.1} s", self.counts(), self.time_s);
+        let time = if self.time_s > 0.0 { format!("; {:.1} s", self.time_s) } else { String::new() };
+        let _ = writeln!(text, "{}; {low:.4} to {high:.4} of the contents certified{time}", self.counts());
     }
 
     fn counts(&self) -> String {
