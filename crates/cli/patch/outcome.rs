@@ -26,8 +26,8 @@ struct SummaryFields {
     images: usize,
     misclassified: usize,
     clean_accuracy: f64,
-    /// Share of the images all of whose placements are verified.
-    certified_accuracy: f64,
+    /// Share of the images all of whose placements are verified; of a shard nobody can say.
+    certified_accuracy: Option<f64>,
     /// Share of the rightly classified images with a counterexample.
     attack_success_rate: f64,
     placements: usize,
@@ -105,7 +105,7 @@ impl Outcome {
                 id: plan.ids[s].clone(),
                 class: scene.class,
                 predicted: plan.predicted[s],
-                certified: is_right && tally.is_certified(),
+                certified: is_right && shard.count == 1 && tally.is_certified(),
                 verified: tally.verified,
                 falsified: tally.falsified,
                 unknown: tally.unknown,
@@ -127,7 +127,7 @@ impl Outcome {
             images: summary.images,
             misclassified: summary.misclassified,
             clean_accuracy: summary.clean_accuracy(),
-            certified_accuracy: summary.certified_accuracy(),
+            certified_accuracy: (shard.count == 1).then(|| summary.certified_accuracy()),
             attack_success_rate: summary.attack_success_rate(),
             placements: tally.placements,
             verified: tally.verified,
@@ -212,13 +212,15 @@ impl Outcome {
             }
         }
         let SummaryFields { images, misclassified, certified_share: [low, high], .. } = &self.summary;
-        let percent = |share: f64| 100.0 * share;
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let anywhere = match self.summary.certified_accuracy {
+            Some(share) => format!(", certified against a patch anywhere {}", percent(share)),
+            None => String::new(),
+        };
+        let (accuracy, success) = (percent(self.summary.clean_accuracy), percent(self.summary.attack_success_rate));
         let _ = writeln!(
             text,
-            "{images} images, {misclassified} misclassified: accuracy {:.1} %, certified against a patch anywhere {:.1} %, attack success {:.1} %",
-            percent(self.summary.clean_accuracy),
-            percent(self.summary.certified_accuracy),
-            percent(self.summary.attack_success_rate),
+            "{images} images, {misclassified} misclassified: accuracy {accuracy}{anywhere}, attack success {success}"
         );
         let time = if self.time_s > 0.0 { format!("; {:.1} s", self.time_s) } else { String::new() };
         let _ = writeln!(text, "{}; {low:.4} to {high:.4} of the contents certified{time}", self.counts());
