@@ -191,7 +191,7 @@ fn a_kill_at_any_moment_loses_nothing_and_repeats_nothing() {
     };
     let log = killed.join("results.log");
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut before = HashMap::new();
+    let mut before = HashMap::<String, Vec<String>>::new();
     for _ in 0..20 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let share = (state >> 40) as f64 / (1_u64 << 24) as f64;
@@ -201,7 +201,7 @@ fn a_kill_at_any_moment_loses_nothing_and_repeats_nothing() {
         child.wait().expect("it ends");
         let after = known(&fs::read(&log).unwrap_or_default());
         for (key, verdicts) in &before {
-            assert!(after.get(key).is_some_and(|now: &Vec<String>| now.starts_with(verdicts)), "{key} was lost");
+            assert!(after.get(key).is_some_and(|now| now.starts_with(verdicts)), "{key} was lost");
         }
         before = after;
     }
@@ -328,7 +328,7 @@ fn browser() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("CHROMIUM") {
         return Some(named.into());
     }
-    ["chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell"].iter().find_map(|name| program(name))
+    ["chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell"].iter().find_map(program)
 }
 
 /// Where a program is.

@@ -58,8 +58,8 @@ pub fn read(task: &PatchTask) -> Result<Vec<NamedScene>> {
     }
     let mut ids: Vec<&str> = scenes.iter().map(|scene| scene.id.as_str()).collect();
     ids.sort_unstable();
-    if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        bail!("two images are called '{}': give one of them another `id`", twice[0]);
+    if let Some([twice, ..]) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        bail!("two images are called '{twice}': give one of them another `id`");
     }
     Ok(scenes)
 }

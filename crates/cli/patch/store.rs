@@ -201,7 +201,9 @@ fn parsed(line: &[u8]) -> Option<(Key, Record)> {
 }
 
 fn checksum(body: &[u8]) -> String {
-    Sha256::digest(body)[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut first = [0; 4];
+    first.copy_from_slice(&Sha256::digest(body)[..4]);
+    format!("{:08x}", u32::from_be_bytes(first))
 }
 
 #[cfg(test)]
