@@ -69,11 +69,27 @@ fn every_ssim_job_reaches_a_verdict() {
 }
 
 #[test]
+fn every_patch_job_reaches_verdicts() {
+    for job in jobs("patch") {
+        let value: Value = serde_json::from_str(&fs::read_to_string(&job).unwrap()).unwrap();
+        // Those about data sets need them; they are run by hand.
+        if value.get("data").is_some() {
+            let run = run(&["patch", text(&job)]);
+            assert!(run.status == 2 && run.stderr.contains("data"), "{}: {}", job.display(), run.stderr);
+            continue;
+        }
+        let (status, result) = run_json(&["run", text(&job)]);
+        assert!(status < 2 && result["job"] == "patch", "{}: {result}", job.display());
+        assert_eq!(result["summary"]["left"], 0);
+    }
+}
+
+#[test]
 fn every_job_names_its_kind_and_every_kind_has_a_schema() {
     for entry in fs::read_dir(root().join("configs")).unwrap() {
         let kind = entry.unwrap().file_name().into_string().unwrap();
-        // Neither schemas nor the competition's scripts are jobs.
-        if kind == "schema" || kind == "vnncomp" {
+        // Neither schemas nor scripts are jobs.
+        if ["schema", "vnncomp", "sweep"].contains(&kind.as_str()) {
             continue;
         }
         assert!(root().join("configs/schema").join(format!("{kind}.json")).exists(), "{kind} has no schema");
@@ -112,7 +128,7 @@ fn mistakes_in_a_job_are_named() {
         (r#"{"job": "verify", "timeout": 3}"#, "unknown field `timeout`"),
         (
             r#"{"job": "dance"}"#,
-            "the key 'job' says 'dance'; expected 'verify', 'bounds', 'preimage', 'bench', 'ssim' or 'train'",
+            "the key 'job' says 'dance'; expected 'verify', 'bounds', 'preimage', 'patch', 'bench', 'ssim' or 'train'",
         ),
         (r#"{"network": "n.onnx"}"#, "the key 'job' says nothing"),
         (r#"{"job": "verify", "network": "n.onnx"}"#, "either network and property"),

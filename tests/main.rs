@@ -14,6 +14,7 @@ mod reference;
 mod regression;
 mod ssim;
 mod support;
+mod sweep;
 #[cfg(feature = "train")]
 mod train;
 mod verify;

@@ -6,6 +6,7 @@ use driver::SplitChoice;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::patch::{PatchTask, SweepCommand};
 use crate::preimage::ModeName;
 use crate::ssim::SsimTask;
 #[cfg(feature = "train")]
@@ -65,6 +66,11 @@ pub enum Command {
     Verify(VerifyTask),
     /// Approximate the inputs that a network maps into a polytope, by polytopes inside or around
     Preimage(PreimageTask),
+    /// Prove for which placements no contents of a patch change the class of an image
+    Patch(Box<PatchTask>),
+    /// Sweep over the placements of a patch job, kept in a folder, on any number of machines
+    #[command(subcommand)]
+    Sweep(SweepCommand),
     /// Prove that every image as similar as a threshold keeps the class of its reference
     Ssim(SsimTask),
     /// Train a network on labelled samples

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::arguments::{BenchTask, BoundsTask, PreimageTask, Settings, VerifyTask};
 use crate::input;
+use crate::patch::PatchTask;
 use crate::ssim::SsimTask;
 #[cfg(feature = "train")]
 use crate::train_job::TrainJob;
@@ -21,6 +22,8 @@ pub enum Job {
     Bounds(BoundsTask),
     /// Approximate a preimage.
     Preimage(PreimageTask),
+    /// For which placements can no patch change a class?
+    Patch(Box<PatchTask>),
     /// Measure bounds.
     Bench(BenchTask),
     /// Which images keep their class.
@@ -110,6 +113,11 @@ impl Job {
                 task.start_at(folder);
                 Ok(Self::Preimage(task))
             }
+            Some("patch") => {
+                let mut task: PatchTask = fields_of(fields, &text, path)?;
+                task.start_at(folder);
+                Ok(Self::Patch(Box::new(task)))
+            }
             Some("bench") => {
                 let mut task: BenchTask = fields_of(fields, &text, path)?;
                 task.start_at(folder);
@@ -129,7 +137,7 @@ impl Job {
             other => {
                 let got = other.map_or("nothing".to_owned(), |kind| format!("'{kind}'"));
                 bail!(
-                    "{place}: the key 'job' says {got}; expected 'verify', 'bounds', 'preimage', 'bench', 'ssim' or 'train'"
+                    "{place}: the key 'job' says {got}; expected 'verify', 'bounds', 'preimage', 'patch', 'bench', 'ssim' or 'train'"
                 )
             }
         }
@@ -158,6 +166,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("verify.json", schema::<VerifyTask>("verify")),
         ("bounds.json", schema::<BoundsTask>("bounds")),
         ("preimage.json", schema::<PreimageTask>("preimage")),
+        ("patch.json", schema::<PatchTask>("patch")),
         ("bench.json", schema::<BenchTask>("bench")),
         ("ssim.json", schema::<SsimTask>("ssim")),
         #[cfg(feature = "train")]

@@ -14,6 +14,7 @@ mod input;
 mod inspect;
 mod instances;
 mod job;
+mod patch;
 #[cfg(feature = "train")]
 mod peer_params;
 mod preimage;
@@ -62,7 +63,9 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Command::Schema(task) => return write_schemas(&task.folder),
         Command::Verify(task) => Job::Verify(task),
         Command::Bounds(task) => Job::Bounds(task),
+        Command::Sweep(command) => return patch::command(command, settings),
         Command::Preimage(task) => Job::Preimage(task),
+        Command::Patch(task) => Job::Patch(Box::new(task.completed(&mut settings)?)),
         Command::Bench(Bench::Bounds(task)) => Job::Bench(task),
         Command::Ssim(task) => Job::Ssim(task.completed(&mut settings)?),
         #[cfg(feature = "train")]
@@ -74,6 +77,7 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Job::Verify(task) => verify::run(&task, &session),
         Job::Bounds(task) => bounds::run(&task, &session),
         Job::Preimage(task) => preimage::run(&task, &session),
+        Job::Patch(task) => patch::run(*task, &session),
         Job::Bench(task) => bench::run(&task, &session),
         Job::Ssim(task) => ssim::run(&task, &session),
         #[cfg(feature = "train")]

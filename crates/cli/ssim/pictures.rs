@@ -5,24 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use network::{Image, ssim};
 
-use crate::draw::{Canvas, Svg, diverging, gray, sequential};
+use crate::draw::{Canvas, Panel, diverging, panels_as_png, panels_as_svg, sequential, shown};
 use crate::ssim::result::Answer;
-
-/// About how many pixels a panel is wide.
-const PANEL: usize = 224;
-
-/// Space between panels, pixels.
-const GAP: usize = 12;
 
 /// Names of pictures that were given out: no two are the same.
 #[derive(Debug, Default)]
 pub struct Names(HashSet<String>);
-
-/// One of the images side by side.
-struct Panel {
-    label: String,
-    canvas: Canvas,
-}
 
 impl Names {
     /// A name like this one that no other picture has.
@@ -44,7 +32,7 @@ pub fn write(folder: &Path, name: &str, reference: &Image, answer: &Answer) -> R
     }
     let panels = panels(reference, &image, found.ssim, found.predicted)?;
     let name = file_stem(name);
-    let files = [("png", png(&panels)), ("svg", svg(&panels).into_bytes())];
+    let files = [("png", panels_as_png(&panels)), ("svg", panels_as_svg(&panels).into_bytes())];
     fs::create_dir_all(folder).with_context(|| format!("{}: the folder cannot be made", folder.display()))?;
     let mut written = Vec::new();
     for (extension, bytes) in files {
@@ -84,47 +72,6 @@ fn panels(reference: &Image, image: &Image, similarity: f64, predicted: usize) -
             Canvas::painted(height, width, |p| sequential((map[p] - least) / range)),
         ),
     ])
-}
-
-/// Gray of one channel, colours of three; of any other number, the gray of the first.
-fn shown(image: &Image) -> Canvas {
-    let [n_channels, height, width] = image.shape();
-    let area = height * width;
-    Canvas::painted(height, width, |p| {
-        let value = |c: usize| gray(image.pixels()[c * area + p])[0];
-        if n_channels == 3 { [value(0), value(1), value(2)] } else { [value(0); 3] }
-    })
-}
-
-/// How many pixels show one.
-fn factor(canvas: &Canvas) -> usize {
-    (PANEL / canvas.width().max(canvas.height())).max(1)
-}
-
-fn png(panels: &[Panel; 4]) -> Vec<u8> {
-    let first = &panels[0].canvas;
-    let factor = factor(first);
-    let (height, width) = (first.height() * factor, first.width() * factor);
-    let mut sheet = Canvas::blank(height + 2 * GAP, 4 * width + 5 * GAP);
-    for (place, panel) in panels.iter().enumerate() {
-        sheet.put(&panel.canvas.enlarged(factor), GAP, GAP + place * (width + GAP));
-    }
-    sheet.to_png()
-}
-
-fn svg(panels: &[Panel; 4]) -> String {
-    /// Room for a line of text.
-    const LINE: f64 = 20.0;
-    let first = &panels[0].canvas;
-    let factor = factor(first);
-    let (height, width, gap) = ((first.height() * factor) as f64, (first.width() * factor) as f64, GAP as f64);
-    let mut svg = Svg::new(4.0 * width + 5.0 * gap, height + 2.0 * gap + LINE);
-    for (place, panel) in panels.iter().enumerate() {
-        let left = gap + place as f64 * (width + gap);
-        svg.image(left, gap, &panel.canvas.enlarged(factor));
-        svg.text(left + width / 2.0, gap + height + LINE - 4.0, "middle", &panel.label);
-    }
-    svg.finish()
 }
 
 #[cfg(test)]

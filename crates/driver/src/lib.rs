@@ -3,6 +3,7 @@
 mod bench;
 mod certificate;
 mod error;
+pub mod patch;
 pub mod preimage;
 pub mod search;
 pub mod ssim;
