@@ -94,6 +94,21 @@ pub struct MeasureSpec {
     pub samples: Option<usize>,
 }
 
+impl DataSpec {
+    /// Puts another path in place of that of the job.
+    pub fn place_at(&mut self, data: &Path) -> Result<()> {
+        for source in [Some(&mut self.source), self.test.as_mut()].into_iter().flatten() {
+            let [path] = source
+                .paths_mut()
+                .try_into()
+                .ok()
+                .context("--data speaks of one path, but the job's data have none or two")?;
+            *path = data.to_owned();
+        }
+        Ok(())
+    }
+}
+
 impl NetworkSpec {
     /// The layers for so many classes.
     pub fn architecture(&self, n_classes: usize) -> Architecture {
@@ -116,15 +131,7 @@ impl TrainJob {
     /// Puts the command line's choices in place.
     pub fn overrule(&mut self, task: &TrainTask) -> Result<()> {
         if let Some(data) = &task.data {
-            let sources = [Some(&mut self.data.source), self.data.test.as_mut()];
-            for source in sources.into_iter().flatten() {
-                let [path] = source
-                    .paths_mut()
-                    .try_into()
-                    .ok()
-                    .context("--data speaks of one path, but the job's data have none or two")?;
-                path.clone_from(data);
-            }
+            self.data.place_at(data)?;
         }
         if let Some(out) = &task.out {
             self.out.clone_from(out);
@@ -181,7 +188,7 @@ fn default_out() -> PathBuf {
 }
 
 /// A path without the steps up that follow a step down.
-fn plain(path: &Path) -> PathBuf {
+pub fn plain(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut plain, component| {
         let is_down = plain.components().next_back().is_some_and(|last| matches!(last, Component::Normal(_)));
         if component == Component::ParentDir && is_down {
