@@ -4,6 +4,8 @@ mod arguments;
 mod bench;
 mod bounds;
 mod certificate;
+#[cfg(feature = "train")]
+mod certify;
 mod check;
 mod console;
 mod counterexample;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::arguments::Settings;
+use crate::certify::Certified;
 use crate::job::Job;
 use crate::peer_params::PeerParams;
 use crate::run_folder::RunFolder;
@@ -35,6 +36,8 @@ struct TrainResult {
     train: Score,
     test: Score,
     robust: Vec<Robustness>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certified: Vec<Certified>,
     folder: PathBuf,
     network: PathBuf,
 }
@@ -113,6 +116,7 @@ pub fn run(job: &TrainJob, session: &Session) -> Result<Status> {
         train: classifier.score(&samples.train)?,
         test: classifier.score(&samples.test)?,
         robust: measure(&job.measure, &classifier, &samples.test, session.seed)?,
+        certified: job.certify.measure(&path, &samples.test, session)?,
         folder: folder.root().to_owned(),
         network: path,
     };
@@ -219,6 +223,9 @@ fn text(result: &TrainResult, samples: &Samples) -> String {
             text,
             "±{epsilon:<8.5}between {bounded:.1} % (bounded) and {attacked:.1} % (attacked) of {samples} robust"
         );
+    }
+    for certified in &result.certified {
+        let _ = writeln!(text, "{}", certified.text());
     }
     let _ = writeln!(text, "{} weights, written to {}", console::count(result.weights as u64), result.folder.display());
     text

@@ -6,6 +6,7 @@ use model::{Architecture, LayerSpec, Recipe, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::certify::CertifySpec;
 use crate::peer_params::PeerParams;
 
 /// A job file, and what the command line puts in its place.
@@ -41,6 +42,9 @@ pub struct TrainJob {
     /// What is measured in the end besides accuracy
     #[serde(default)]
     pub measure: MeasureSpec,
+    /// Certified accuracy, proved by the engine on the network that was written
+    #[serde(default)]
+    pub certify: CertifySpec,
     /// The folder in which the run's folder is made
     #[serde(default = "default_out")]
     pub out: PathBuf,
@@ -145,6 +149,7 @@ impl TrainJob {
     /// Checks every number, before anything is read or trained.
     pub fn check(&self) -> Result<()> {
         self.training.check()?;
+        self.certify.check()?;
         if self.measure.epsilons.iter().any(|&epsilon| epsilon <= 0.0) || self.measure.samples == Some(0) {
             bail!("measure: 'epsilons' are positive numbers, and 'samples' is at least 1");
         }
@@ -178,6 +183,7 @@ impl TrainJob {
             weights: None,
             training: model.recipe(),
             measure: MeasureSpec::default(),
+            certify: CertifySpec::default(),
             out: params.path.clone(),
         })
     }

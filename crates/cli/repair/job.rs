@@ -6,6 +6,7 @@ use model::{FineTuneSettings, PeerName, Recipe, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::certify::CertifySpec;
 use crate::peer_params::PeerParams;
 use crate::ssim::SimilarityName;
 use crate::train_job::{DataSpec, NetworkSpec, TrainJob};
@@ -168,10 +169,14 @@ pub struct TuningSpec {
     pub penalty_increase: Option<f64>,
     /// Most epochs of a round
     pub epochs: Option<usize>,
+    /// Epochs more once everything is repaired, with a learning rate that falls to zero
+    pub settle: Option<usize>,
     /// By how much the class's score must exceed all others at a counterexample
     pub margin: Option<f64>,
     /// Points of every requirement that look for violations while the weights change
     pub attacks: Option<usize>,
+    /// The share that the outputs before have in what training samples teach
+    pub memory: Option<f64>,
     /// The weight of the squared distance from the weights before
     pub proximity: Option<f64>,
     /// The weight of what bounds over the requirements lack
@@ -196,47 +201,9 @@ pub struct LimitSpec {
     pub accuracy_loss: f64,
 }
 
-/// Certified accuracy: for how many of the first test samples it is proved that everything near them gets their label.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct CertifySpec {
-    /// Largest changes of every value
-    pub epsilons: Vec<f64>,
-    /// Structural similarities, by one window over all values
-    pub thresholds: Vec<f64>,
-    /// Samples
-    pub samples: usize,
-    /// Seconds for one sample
-    pub answer_s: f64,
-}
-
 impl Default for LimitSpec {
     fn default() -> Self {
         Self { rounds: 20, time_s: None, answer_s: Some(120.0), max_subdomains: None, accuracy_loss: 0.02 }
-    }
-}
-
-impl Default for CertifySpec {
-    fn default() -> Self {
-        Self { epsilons: Vec::new(), thresholds: Vec::new(), samples: 50, answer_s: 2.0 }
-    }
-}
-
-impl CertifySpec {
-    /// Checks every number.
-    pub fn check(&self) -> Result<()> {
-        let is_share = |value: &f64| *value > 0.0 && *value <= 1.0;
-        if !self.epsilons.iter().all(|epsilon| *epsilon > 0.0 && epsilon.is_finite())
-            || !self.thresholds.iter().all(is_share)
-            || self.samples == 0
-            || self.answer_s.is_nan()
-            || self.answer_s <= 0.0
-        {
-            bail!(
-                "certify: 'epsilons' and 'answer_s' are positive numbers, 'thresholds' in (0, 1], 'samples' at least 1"
-            );
-        }
-        Ok(())
     }
 }
 
@@ -252,8 +219,10 @@ impl TuningSpec {
             batch_size: self.batch_size.unwrap_or(base.batch_size),
             penalty_increase: self.penalty_increase.unwrap_or(base.penalty_increase),
             epochs: self.epochs.unwrap_or(base.epochs),
+            settle: self.settle.unwrap_or(base.settle),
             margin: self.margin.unwrap_or(base.margin),
             attacks: self.attacks.unwrap_or(base.attacks),
+            memory: self.memory.unwrap_or(base.memory),
             proximity: self.proximity.unwrap_or(base.proximity),
             bound_weight: self.bound_weight.unwrap_or(base.bound_weight),
             floor: base.floor,

@@ -11,14 +11,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use driver::Limits;
-use driver::repair::{CertifiedAccuracy, CertifiedCount, Effort, Repair, RepairLimits, Requirement, Violation};
+use driver::repair::{Question, Repair, RepairLimits, Requirement, Violation};
 use model::{Classifier, Dataset, Ending, StateDict, Trainer};
 use network::{Image, onnx};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::arguments::Settings;
+use crate::certify::CertifySpec;
 use crate::job::Job;
 use crate::peer_params::PeerParams;
 use crate::run_folder::RunFolder;
@@ -27,7 +27,7 @@ use crate::session::Session;
 use crate::status::Status;
 use crate::{images, input, train};
 
-pub use job::{CertifySpec, RepairJob, RepairTask};
+pub use job::{RepairJob, RepairTask};
 use job::{StartSpec, TrainSpec};
 use report::{Measured, RepairResult, Watcher};
 use state::State;
@@ -96,6 +96,7 @@ pub fn run(run: RepairRun, session: &Session) -> Result<Status> {
     {
         fs::create_dir_all(parent).with_context(|| format!("{}: the folder cannot be made", parent.display()))?;
     }
+    let classes = requirements::write_references(&job.requirements, &samples.test, &folder)?;
     folder.write(
         JOB,
         &(serde_json::to_string_pretty(&RepairFile { job: "repair", seed: session.seed, task: &job })? + "\n"),
@@ -164,7 +165,7 @@ pub fn run(run: RepairRun, session: &Session) -> Result<Status> {
     let history = tuner.history;
     let result = RepairResult::new(
         (&outcome, &requirements, &violations, history),
-        (before, after, certificates),
+        (before, after, certificates, classes),
         (&folder, training_s, start.elapsed().as_secs_f64()),
     );
     folder.write("evaluation.json", &(serde_json::to_string_pretty(&result)? + "\n"))?;
@@ -251,8 +252,8 @@ fn write_counterexamples(
     fs::create_dir_all(&root).with_context(|| format!("{}: the folder cannot be made", root.display()))?;
     for (number, violation) in violations.iter().enumerate() {
         let shape = match &requirements[violation.requirement].question {
-            driver::repair::Question::Similar { reference, .. } => reference.shape(),
-            driver::repair::Question::Property(_) => shape,
+            Question::Similar { reference, .. } => reference.shape(),
+            Question::Property(_) => shape,
         };
         let name = format!("{:04}", number + 1);
         match Image::new(shape, violation.input.clone()) {
@@ -281,45 +282,6 @@ fn measure(
     test: &Dataset,
     session: &Session,
 ) -> Result<Measured> {
-    let certified = certify(spec, path, test, session)?;
+    let certified = spec.measure(path, test, session)?;
     Ok(Measured { test_accuracy: classifier.score(test)?.accuracy, certified })
-}
-
-/// Certified accuracy of a network on the first test samples.
-pub fn certify(spec: &CertifySpec, path: &Path, test: &Dataset, session: &Session) -> Result<Vec<report::Certified>> {
-    if spec.epsilons.is_empty() && spec.thresholds.is_empty() {
-        return Ok(Vec::new());
-    }
-    let network = onnx::read(path)?;
-    let test = test.truncated(spec.samples);
-    let image = |i: usize| -> Result<(Image, usize)> {
-        let pixels = test.sample(i).iter().map(|&v| f64::from(v)).collect();
-        Ok((Image::new(test.shape(), pixels).context("certify: the samples are no images")?, test.labels()[i]))
-    };
-    let images: Vec<(Image, usize)> = (0..test.len()).map(image).collect::<Result<_>>()?;
-    let effort = Effort {
-        limits: Limits { time_s: Some(spec.answer_s), ..Limits::default() },
-        seed: session.seed,
-        interrupt: session.interrupt.clone(),
-        more: 0,
-    };
-    let accuracy = CertifiedAccuracy { network: &network, device: session.device()?, effort: &effort };
-    let mut certified = Vec::new();
-    let row = |epsilon, threshold, count: CertifiedCount| report::Certified {
-        epsilon,
-        threshold,
-        samples: count.samples,
-        right: count.right,
-        verified: count.verified,
-        falsified: count.falsified,
-        unknown: count.unknown,
-    };
-    for &epsilon in &spec.epsilons {
-        certified.push(row(Some(epsilon), None, accuracy.within(&images, epsilon)?));
-    }
-    for &threshold in &spec.thresholds {
-        let similarity = network::ssim::Similarity::Global;
-        certified.push(row(None, Some(threshold), accuracy.similar(&images, similarity, threshold)?));
-    }
-    Ok(certified)
 }

@@ -6,6 +6,7 @@ use driver::repair::{RepairEvent, RepairObserver, RepairOutcome, RepairVerdict, 
 use driver::{Observer, Progress};
 use serde::Serialize;
 
+use crate::certify::Certified;
 use crate::console;
 use crate::progress::SearchBar;
 use crate::repair::tuner::Iteration;
@@ -23,6 +24,8 @@ pub struct RepairResult {
     training_s: f64,
     iterations: BTreeMap<usize, Iteration>,
     requirements: Vec<Answered>,
+    /// The class that each requirement asks for, where it is one.
+    classes: Vec<Option<usize>>,
     counterexamples: Vec<Found>,
     before: Measured,
     after: Measured,
@@ -64,45 +67,11 @@ pub struct Measured {
     pub certified: Vec<Certified>,
 }
 
-/// Certified accuracy over one kind of sets, in numbers of samples.
-#[derive(Debug, Clone, Serialize)]
-pub struct Certified {
-    /// Largest change of every value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epsilon: Option<f64>,
-    /// Structural similarity.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub threshold: Option<f64>,
-    /// Samples that were looked at.
-    pub samples: usize,
-    /// Those that are classified correctly.
-    pub right: usize,
-    /// Those of which it is proved.
-    pub verified: usize,
-    /// Those of which it is wrong, misclassified ones included.
-    pub falsified: usize,
-    /// The others.
-    pub unknown: usize,
-}
-
-impl Certified {
-    /// A line about it.
-    pub fn text(&self) -> String {
-        let set = match (self.epsilon, self.threshold) {
-            (Some(epsilon), _) => format!("±{epsilon:.5}"),
-            (None, threshold) => format!("SSIM ≥ {}", threshold.unwrap_or(1.0)),
-        };
-        let Self { samples, verified, falsified, unknown, .. } = self;
-        let share = 100.0 * *verified as f64 / (*samples).max(1) as f64;
-        format!("{set}: {share:.1} % of {samples} proved ({falsified} falsified, {unknown} open)")
-    }
-}
-
 impl RepairResult {
     /// The result of a run.
     pub fn new(
         (outcome, requirements, violations, history): (&RepairOutcome, &[Requirement], &[Violation], Vec<Iteration>),
-        (before, after, certificates): (Measured, Measured, Vec<PathBuf>),
+        (before, after, certificates, classes): (Measured, Measured, Vec<PathBuf>, Vec<Option<usize>>),
         (folder, training_s, time_s): (&RunFolder, f64, f64),
     ) -> Self {
         let checked = outcome.rounds.last().map(|round| round.checked.as_slice()).unwrap_or_default();
@@ -136,6 +105,7 @@ impl RepairResult {
             training_s,
             iterations,
             requirements: checked.iter().map(answered).collect(),
+            classes,
             counterexamples: violations.iter().enumerate().map(found).collect(),
             before,
             after,

@@ -94,6 +94,28 @@ fn reference(spec: &ImageSpec, class: Option<usize>, test: &Dataset) -> Result<(
     }
 }
 
+/// Writes the reference images, exactly and to be looked at, and gives the class of each requirement.
+pub fn write_references(specs: &[RequirementSpec], test: &Dataset, folder: &RunFolder) -> Result<Vec<Option<usize>>> {
+    let mut classes = Vec::with_capacity(specs.len());
+    for (place, spec) in specs.iter().enumerate() {
+        let (RequirementSpec::Similar { image, class, .. }
+        | RequirementSpec::Ball { image, class, .. }
+        | RequirementSpec::Patch { image, class, .. }) = spec
+        else {
+            classes.push(None);
+            continue;
+        };
+        let (_, image, class) = reference(image, *class, test)?;
+        let name = format!("reference_{:02}", place + 1);
+        images::write(&folder.path(&format!("{name}.npy")), &image)?;
+        if matches!(image.shape()[0], 1 | 3) {
+            images::write(&folder.path(&format!("{name}.png")), &image)?;
+        }
+        classes.push(Some(class));
+    }
+    Ok(classes)
+}
+
 /// Writes certificates of what is proved of the repaired network, where there can be some: of boxes and properties.
 ///
 /// Boxes become property files beside them, so that anybody can check them.

@@ -83,7 +83,7 @@ impl Ssim<'_> {
         let attack =
             SsimAttack::new((self.network, &property, &objective), &reference, (threshold, whole), options.png_safe)?;
         let aim = disjunct % objective.disjuncts.len().max(1);
-        let found = attack.attack_set(&|at| at == aim, 3, 30, &mut Random::new(options.seed), &clock)?;
+        let found = attack.attack_from_members(aim, 3, 30, &mut Random::new(options.seed), &clock)?;
         Ok(found.map_or(unknown, |found| SsimVerdict::Falsified(SsimCounterexample::of(found, &reference, self.class))))
     }
 

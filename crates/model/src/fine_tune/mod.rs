@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
-use burn::tensor::activation::relu;
+use burn::tensor::activation::{log_softmax, relu, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,10 +57,14 @@ pub struct FineTuneSettings {
     pub penalty_increase: f64,
     /// Most epochs
     pub epochs: usize,
+    /// Epochs more once everything is repaired, with a learning rate that falls to zero: the best state of them is kept
+    pub settle: usize,
     /// By how much what is wanted must hold at an example: for a class, by how much its score exceeds all others
     pub margin: f64,
     /// Points of every region that look for violations while the weights change; what they find is learnt as examples are
     pub attacks: usize,
+    /// The share, between 0 and 1, that the outputs at the start have in what training samples teach, their labels have the rest
+    pub memory: f64,
     /// The weight of the squared distance from the weights at the start
     pub proximity: f64,
     /// The weight of what the bounds over regions lack
@@ -122,8 +126,10 @@ impl Default for FineTuneSettings {
             batch_size: 32,
             penalty_increase: 1.1,
             epochs: 100,
+            settle: 0,
             margin: 0.0,
             attacks: 0,
+            memory: 0.0,
             proximity: 0.0,
             bound_weight: 0.0,
             floor: 0.0,
@@ -134,7 +140,7 @@ impl Default for FineTuneSettings {
 impl FineTuneSettings {
     /// A margin, attacks and nearness besides the penalties; the floor and the bounds' weight are the caller's.
     pub fn thorough() -> Self {
-        Self { lr: 0.003, margin: 0.2, attacks: 16, proximity: 1e-3, ..Self::default() }
+        Self { lr: 0.003, settle: 6, margin: 0.2, attacks: 16, memory: 0.9, proximity: 1e-3, ..Self::default() }
     }
 
     /// Checks every number.
@@ -152,8 +158,8 @@ impl FineTuneSettings {
             "'penalty_increase' is at least 1"
         } else if !not_negative.iter().all(|value| *value >= 0.0 && value.is_finite()) {
             "'margin', 'proximity' and 'bound_weight' are not negative"
-        } else if !(0.0..=1.0).contains(&self.floor) {
-            "'floor' is between 0 and 1"
+        } else if !(0.0..=1.0).contains(&self.floor) || !(0.0..=1.0).contains(&self.memory) {
+            "'floor' and 'memory' are between 0 and 1"
         } else {
             return Ok(());
         };
@@ -192,20 +198,23 @@ impl FineTune<'_> {
         } else {
             TuneEnding::Finished
         };
+        let mut settled_from: Option<usize> = None;
         'epochs: for epoch in 1..=self.settings.epochs {
             shuffle.shuffle(&mut order);
+            let share = settled_from.map_or(0.0, |from| (epoch - from) as f64 / (self.settings.settle + 1) as f64);
+            let lr = self.settings.lr * 0.5 * (1.0 + (std::f64::consts::PI * share).cos());
             for batch in order.chunks(self.settings.batch_size) {
                 chase.step(classifier);
                 let loss = self.loss(classifier, batch, &start, (examples, &penalties), (targets, &chase));
                 if !floats(loss.clone().inner())[0].is_finite() {
-                    ending = TuneEnding::Diverged;
+                    ending = if settled_from.is_some() { ending } else { TuneEnding::Diverged };
                     break 'epochs;
                 }
                 let gradients = GradientsParams::from_grads(loss.backward(), &classifier.weights);
-                classifier.weights = optimizer.step(self.settings.lr, classifier.weights.clone(), gradients);
+                classifier.weights = optimizer.step(lr, classifier.weights.clone(), gradients);
             }
             if !classifier.is_finite() {
-                ending = TuneEnding::Diverged;
+                ending = if settled_from.is_some() { ending } else { TuneEnding::Diverged };
                 break;
             }
             let record = self.record(classifier, (examples, targets), &mut chase, epoch)?;
@@ -215,10 +224,13 @@ impl FineTune<'_> {
             let heard = observer(&record);
             if self.is_repaired(&record, examples, targets) {
                 ending = TuneEnding::Repaired;
+                settled_from.get_or_insert(epoch);
+            }
+            if settled_from.is_some_and(|from| epoch >= from + self.settings.settle) {
                 break;
             }
             if heard.is_break() {
-                ending = TuneEnding::Interrupted;
+                ending = if ending == TuneEnding::Repaired { ending } else { TuneEnding::Interrupted };
                 break;
             }
             let margins = margins(classifier, examples)?;
@@ -278,7 +290,14 @@ impl FineTune<'_> {
     ) -> Tensor<1> {
         let device = Classifier::device();
         let (x, labels) = samples(self.train, batch, &device);
-        let mut loss = cross_entropy(classifier.forward(&classifier.weights, x, None), &labels);
+        let scores = classifier.forward(&classifier.weights, x.clone(), None);
+        let mut loss = cross_entropy(scores.clone(), &labels).mul_scalar(1.0 - self.settings.memory);
+        if self.settings.memory > 0.0 {
+            // The cross-entropy to what the network said at the start: forgetting shows where labels do not.
+            let said = softmax(classifier.forward(start, x, None).detach(), 1);
+            let distance = (log_softmax(scores, 1) * said).sum_dim(1).mean().neg();
+            loss = loss + distance.mul_scalar(self.settings.memory);
+        }
         let lacking = |examples: &[Example]| {
             let (x, wanted) = wishes(examples, classifier.n_classes(), &device);
             let margins = wanted.margins(classifier.forward(&classifier.weights, x, None));
