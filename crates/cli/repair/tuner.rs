@@ -36,6 +36,8 @@ pub struct ModelTuner<'a> {
     pub pressure: usize,
     /// How often nothing was found and nothing proved.
     pub n_open: usize,
+    /// How often the changes did not repair what they were asked to: what was learnt before is given up step by step.
+    pub n_failed: usize,
 }
 
 /// A round in numbers; names are those of *semantic-robustness-verification*, and then ours.
@@ -78,6 +80,7 @@ impl ModelTuner<'_> {
     fn settings_now(&self) -> FineTuneSettings {
         let mut settings = self.settings.clone();
         settings.margin *= 1.5_f64.powi(self.pressure.min(6) as i32);
+        settings.memory *= 0.5_f64.powi(self.n_failed.min(6) as i32);
         if self.n_open > 0 {
             settings.bound_weight = settings.bound_weight.max(0.5) * 2.0_f64.powi(self.n_open.min(6) as i32);
         }
@@ -154,7 +157,11 @@ impl Tuner for ModelTuner<'_> {
             if interrupt.is_raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         self.classifier = classifier;
-        self.pressure += 1;
+        if ending == TuneEnding::Repaired {
+            self.pressure += 1;
+        } else {
+            self.n_failed += 1;
+        }
         self.write_weights()?;
         let accuracy_after = self.classifier.score(&self.samples.test)?.accuracy;
         if let Some(iteration) = self.history.last_mut() {

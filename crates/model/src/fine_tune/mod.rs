@@ -140,7 +140,7 @@ impl Default for FineTuneSettings {
 impl FineTuneSettings {
     /// A margin, attacks and nearness besides the penalties; the floor and the bounds' weight are the caller's.
     pub fn thorough() -> Self {
-        Self { lr: 0.003, settle: 6, margin: 0.2, attacks: 16, memory: 0.9, proximity: 1e-3, ..Self::default() }
+        Self { lr: 0.003, settle: 6, margin: 0.05, attacks: 16, memory: 0.9, proximity: 1e-3, ..Self::default() }
     }
 
     /// Checks every number.
