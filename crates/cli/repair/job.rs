@@ -71,7 +71,7 @@ pub enum StartSpec {
     /// An ONNX file
     Onnx(PathBuf),
     /// A network that is trained on the data first
-    Train(TrainSpec),
+    Train(Box<TrainSpec>),
 }
 
 /// A network that is trained first.
@@ -374,12 +374,12 @@ impl RepairJob {
         let image = ImageSpec::File(found(&reference.path));
         Ok(Self {
             data,
-            start: StartSpec::Train(TrainSpec {
+            start: StartSpec::Train(Box::new(TrainSpec {
                 network,
                 training,
                 weights: weights.clone().filter(|_| is_loaded),
                 save: weights,
-            }),
+            })),
             requirements: vec![RequirementSpec::Similar {
                 image,
                 class: Some(reference.class_idx),

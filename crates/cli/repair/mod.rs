@@ -27,8 +27,8 @@ use crate::session::Session;
 use crate::status::Status;
 use crate::{images, input, train};
 
+use job::StartSpec;
 pub use job::{RepairJob, RepairTask};
-use job::{StartSpec, TrainSpec};
 use report::{Measured, RepairResult, Watcher};
 use state::State;
 use tuner::ModelTuner;
@@ -91,7 +91,8 @@ pub fn run(run: RepairRun, session: &Session) -> Result<Status> {
         None => RunFolder::create(&job.out, "repair")?,
     };
     let state = State::read(&folder)?;
-    if let StartSpec::Train(TrainSpec { save: Some(path), .. }) = &job.start
+    if let StartSpec::Train(train) = &job.start
+        && let Some(path) = &train.save
         && let Some(parent) = path.parent()
     {
         fs::create_dir_all(parent).with_context(|| format!("{}: the folder cannot be made", parent.display()))?;

@@ -193,7 +193,43 @@ fn vnnlib_text(property: &Property) -> String {
     text
 }
 
-/// All digits of a float, without an exponent.
+/// Exactly this float, as a decimal.
 fn decimal(value: f64) -> String {
-    format!("{value:?}").parse::<f64>().map_or_else(|_| value.to_string(), |value| format!("{value}"))
+    // No float has more digits behind the point.
+    let text = format!("{value:.1074}");
+    let trimmed = text.trim_end_matches('0');
+    trimmed.strip_suffix('.').map_or_else(|| trimmed.to_owned(), |whole| format!("{whole}.0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_exact() {
+        for value in [0.0, 1.0, 0.1, f64::from(0.3_f32), 5e-324, 1e300, -0.75] {
+            let text = decimal(value);
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
+            assert!(text.contains('.') && !text.contains('e'));
+        }
+        assert_eq!((decimal(0.625), decimal(-2.0)), ("0.625".into(), "-2.0".into()));
+        assert!(decimal(0.1).starts_with("0.1000000000000000055511151231257827"));
+    }
+
+    #[test]
+    fn a_box_and_a_class_are_read_back_as_they_are() {
+        let region = BoxRegion::new(vec![f64::from(0.1_f32), 0.25], vec![f64::from(0.7_f32), 0.25]).unwrap();
+        let requirement = Requirement::of_class("box", &region, 1, 3).unwrap();
+        let Question::Property(property) = requirement.question else { unreachable!() };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("property.vnnlib");
+        std::fs::write(&path, vnnlib_text(&property)).unwrap();
+        let read = vnnlib::read(&path).unwrap();
+        let mut expected = property.disjuncts.clone();
+        let mut found = read.disjuncts.clone();
+        let key = |disjunct: &network::Disjunct| format!("{:?}", disjunct.half_spaces);
+        expected.sort_by_key(key);
+        found.sort_by_key(key);
+        assert_eq!(found, expected);
+    }
 }

@@ -121,7 +121,8 @@ impl Requirement {
         self.check(network)?;
         let (found, bound, subdomains) = match &self.question {
             Question::Similar { threshold, .. } => {
-                let outcome = self.ssim(network).verify(*threshold, &effort.ssim(effort.seed), observer)?;
+                let options = SsimOptions { device: Some(device.clone()), ..effort.ssim(effort.seed) };
+                let outcome = self.ssim(network).verify(*threshold, &options, observer)?;
                 (self.of_ssim(place, network, outcome.verdict)?, outcome.lower_bound, outcome.subdomains)
             }
             Question::Property(property) => {
@@ -225,6 +226,7 @@ impl Effort {
             interrupt: self.interrupt.clone(),
             ties: Ties::AreViolations,
             png_safe: false,
+            device: None,
         }
     }
 
