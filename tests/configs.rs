@@ -128,7 +128,7 @@ fn mistakes_in_a_job_are_named() {
         (r#"{"job": "verify", "timeout": 3}"#, "unknown field `timeout`"),
         (
             r#"{"job": "dance"}"#,
-            "the key 'job' says 'dance'; expected 'verify', 'bounds', 'preimage', 'patch', 'bench', 'ssim' or 'train'",
+            "the key 'job' says 'dance'; expected 'verify', 'bounds', 'preimage', 'patch', 'bench', 'ssim', 'train' or 'repair'",
         ),
         (r#"{"network": "n.onnx"}"#, "the key 'job' says nothing"),
         (r#"{"job": "verify", "network": "n.onnx"}"#, "either network and property"),

@@ -12,6 +12,8 @@ mod preimage;
 mod readme;
 mod reference;
 mod regression;
+#[cfg(feature = "train")]
+mod repair;
 mod ssim;
 mod support;
 mod sweep;

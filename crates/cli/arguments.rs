@@ -10,7 +10,7 @@ use crate::patch::{PatchTask, SweepCommand};
 use crate::preimage::ModeName;
 use crate::ssim::SsimTask;
 #[cfg(feature = "train")]
-use crate::train_job::TrainTask;
+use crate::{repair::RepairTask, train_job::TrainTask};
 
 /// Sound verification of neural networks, on any GPU or on the host.
 ///
@@ -76,6 +76,9 @@ pub enum Command {
     /// Train a network on labelled samples
     #[cfg(feature = "train")]
     Train(TrainTask),
+    /// Change a network until what is required of it is proved
+    #[cfg(feature = "train")]
+    Repair(RepairTask),
     /// Check a certificate, independently of what wrote it: exit status 0 if it is accepted, 1 if it is rejected
     Check(CheckTask),
     /// Measure how fast something is

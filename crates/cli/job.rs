@@ -11,7 +11,7 @@ use crate::input;
 use crate::patch::PatchTask;
 use crate::ssim::SsimTask;
 #[cfg(feature = "train")]
-use crate::train_job::TrainJob;
+use crate::{repair::RepairJob, train_job::TrainJob};
 
 /// A job file, read: what to do, and the settings that it brings along.
 #[derive(Debug)]
@@ -31,6 +31,9 @@ pub enum Job {
     /// Train a network.
     #[cfg(feature = "train")]
     Train(Box<TrainJob>),
+    /// Change a network until what is required of it is proved.
+    #[cfg(feature = "train")]
+    Repair(Box<RepairJob>),
 }
 
 /// Settings that any job file may bring along; the command line goes before them.
@@ -134,10 +137,16 @@ impl Job {
                 job.start_at(folder);
                 Ok(Self::Train(Box::new(job)))
             }
+            #[cfg(feature = "train")]
+            Some("repair") => {
+                let mut job: RepairJob = fields_of(fields, &text, path)?;
+                job.start_at(folder);
+                Ok(Self::Repair(Box::new(job)))
+            }
             other => {
                 let got = other.map_or("nothing".to_owned(), |kind| format!("'{kind}'"));
                 bail!(
-                    "{place}: the key 'job' says {got}; expected 'verify', 'bounds', 'preimage', 'patch', 'bench', 'ssim' or 'train'"
+                    "{place}: the key 'job' says {got}; expected 'verify', 'bounds', 'preimage', 'patch', 'bench', 'ssim', 'train' or 'repair'"
                 )
             }
         }
@@ -171,6 +180,8 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("ssim.json", schema::<SsimTask>("ssim")),
         #[cfg(feature = "train")]
         ("train.json", schema::<TrainJob>("train")),
+        #[cfg(feature = "train")]
+        ("repair.json", schema::<RepairJob>("repair")),
     ]
 }
 

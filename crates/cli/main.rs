@@ -4,6 +4,8 @@ mod arguments;
 mod bench;
 mod bounds;
 mod certificate;
+#[cfg(feature = "train")]
+mod certify;
 mod check;
 mod console;
 mod counterexample;
@@ -19,9 +21,13 @@ mod patch;
 mod peer_params;
 mod preimage;
 mod progress;
+#[cfg(feature = "train")]
+mod repair;
 mod results;
 #[cfg(feature = "train")]
 mod run_folder;
+#[cfg(feature = "train")]
+mod samples;
 mod session;
 mod ssim;
 mod status;
@@ -70,6 +76,11 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Command::Ssim(task) => Job::Ssim(task.completed(&mut settings)?),
         #[cfg(feature = "train")]
         Command::Train(task) => Job::Train(Box::new(train::read(&task, &mut settings)?)),
+        #[cfg(feature = "train")]
+        Command::Repair(task) => {
+            let run = repair::read(&task, &mut settings)?;
+            return repair::run(run, &Session::new(settings)?);
+        }
         Command::Run(task) => Job::read(&task.job, &mut settings)?,
     };
     let session = Session::new(settings)?;
@@ -82,6 +93,8 @@ fn run(command: Command, mut settings: Settings) -> Result<Status> {
         Job::Ssim(task) => ssim::run(&task, &session),
         #[cfg(feature = "train")]
         Job::Train(job) => train::run(&job, &session),
+        #[cfg(feature = "train")]
+        Job::Repair(job) => repair::run(repair::RepairRun { job: *job, folder: None }, &session),
     }
 }
 

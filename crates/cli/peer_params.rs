@@ -19,13 +19,54 @@ pub struct PeerParams {
     pub model: PeerModel,
     /// The reference image and its class; read by repair.
     #[serde(default)]
-    ri: Option<Value>,
+    pub ri: Option<PeerReference>,
     /// The question; read by repair.
     #[serde(default)]
-    minlp: Option<Value>,
+    pub minlp: Option<PeerQuestion>,
     /// How weights are changed; read by repair.
     #[serde(default)]
-    repair: Option<Value>,
+    pub repair: Option<PeerRepair>,
+}
+
+/// The reference image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerReference {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its class, as a place in the list of classes.
+    pub class_idx: usize,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerQuestion {
+    /// `ssim`.
+    pub distance: String,
+    /// In `(0, 1]`.
+    pub threshold: f64,
+    /// Seconds for each answer; none if not positive.
+    #[serde(default)]
+    pub timeout: Option<f64>,
+    /// Digits to which SCIP's answers are believed.
+    #[serde(default)]
+    pub tolerance: Option<Value>,
+}
+
+/// How weights are changed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerRepair {
+    /// Samples of a step.
+    #[serde(default)]
+    pub batch_size: Option<usize>,
+    /// What a counterexample's weight is multiplied by.
+    #[serde(default)]
+    pub penalty_increase: Option<f64>,
+    /// Adam's learning rate.
+    #[serde(default)]
+    pub lr: Option<f64>,
 }
 
 /// The part about the network.
@@ -74,6 +115,12 @@ impl PeerParams {
             ("model.path", self.model.path.is_some()),
         ];
         keys.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect()
+    }
+
+    /// The keys that repair has no use for.
+    pub fn ignored_by_repair(&self) -> Vec<&'static str> {
+        let has_tolerance = self.minlp.as_ref().is_some_and(|question| question.tolerance.is_some());
+        if has_tolerance { vec!["minlp.tolerance"] } else { Vec::new() }
     }
 }
 

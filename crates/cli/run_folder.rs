@@ -29,6 +29,14 @@ impl RunFolder {
         bail!("{}: it holds {MOST} runs; choose another with --out", parent.display())
     }
 
+    /// The folder of a run that goes on.
+    pub fn open(root: &Path) -> Result<Self> {
+        if !root.is_dir() {
+            bail!("{}: there is no such folder of a run", root.display());
+        }
+        Ok(Self { root: root.to_owned() })
+    }
+
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root

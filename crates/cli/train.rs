@@ -7,18 +7,17 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use model::{
-    Attack, Classifier, Course, Dataset, Ending, Event, PeerName, Score, Selection, Source, Split, StateDict, Threat,
-    Trainer,
-};
+use model::{Attack, Classifier, Course, Dataset, Ending, Event, PeerName, Score, StateDict, Threat, Trainer};
 use network::onnx;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::arguments::Settings;
+use crate::certify::Certified;
 use crate::job::Job;
 use crate::peer_params::PeerParams;
 use crate::run_folder::RunFolder;
+use crate::samples::Samples;
 use crate::session::Session;
 use crate::status::Status;
 use crate::train_job::{MeasureSpec, TrainJob, TrainTask};
@@ -37,6 +36,8 @@ struct TrainResult {
     train: Score,
     test: Score,
     robust: Vec<Robustness>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certified: Vec<Certified>,
     folder: PathBuf,
     network: PathBuf,
 }
@@ -50,13 +51,6 @@ struct Robustness {
     bounded_accuracy: f64,
     /// After an attack of ten steps: at most this share is robust.
     attacked_accuracy: f64,
-}
-
-/// Training, test and perhaps validation samples.
-struct Samples {
-    train: Dataset,
-    validation: Option<Dataset>,
-    test: Dataset,
 }
 
 /// Samples for which robustness is measured unless told.
@@ -90,7 +84,8 @@ pub fn read(task: &TrainTask, settings: &mut Settings) -> Result<TrainJob> {
 pub fn run(job: &TrainJob, session: &Session) -> Result<Status> {
     let start = Instant::now();
     job.check()?;
-    let samples = read_samples(job, session.seed)?;
+    let default_share = job.training.early_stop.map(|_| 0.1);
+    let samples = Samples::read(&job.data, default_share, session.seed)?;
     let architecture = job.network.architecture(samples.train.n_classes());
     let mut classifier = Classifier::new(&architecture, samples.train.shape(), session.seed)?;
     if let Some(path) = &job.weights {
@@ -121,6 +116,7 @@ pub fn run(job: &TrainJob, session: &Session) -> Result<Status> {
         train: classifier.score(&samples.train)?,
         test: classifier.score(&samples.test)?,
         robust: measure(&job.measure, &classifier, &samples.test, session.seed)?,
+        certified: job.certify.measure(&path, &samples.test, session)?,
         folder: folder.root().to_owned(),
         network: path,
     };
@@ -138,38 +134,8 @@ struct TrainFile<'a> {
     task: &'a TrainJob,
 }
 
-fn read_samples(job: &TrainJob, seed: u64) -> Result<Samples> {
-    let data = &job.data;
-    let classes = data.classes.clone().unwrap_or_default();
-    let selection = Selection { classes, size: data.size, limit: None };
-    let train = data.source.read(Split::Train, &selection)?;
-    let has_test = matches!(data.source, Source::Mnist(_) | Source::Gtsrb { .. });
-    let (train, test) = match (&data.test, data.test_share) {
-        (Some(source), _) => (train, source.read(Split::Test, &selection)?),
-        (None, None) if has_test => (train, data.source.read(Split::Test, &selection)?),
-        (None, Some(share)) => train.split(share, seed)?,
-        (None, None) => bail!("the data come in one part: give 'test' or 'test_share' in 'data'"),
-    };
-    let train = match data.limit {
-        Some(limit) => train.truncated(limit),
-        None => train,
-    };
-    if let Some(class) = train.class_sizes().iter().position(|&size| size == 0) {
-        bail!("class {class} is empty: there is no training sample of it");
-    }
-    let default_share = job.training.early_stop.map(|_| 0.1);
-    let (train, validation) = match data.validation_share.or(default_share) {
-        Some(share) => {
-            let (train, validation) = train.split(share, seed)?;
-            (train, Some(validation))
-        }
-        None => (train, None),
-    };
-    Ok(Samples { train, validation, test })
-}
-
 /// Trains, with a bar on a terminal and a line of JSON per epoch in the run's folder.
-fn train(trainer: &Trainer, classifier: &mut Classifier, folder: &RunFolder, session: &Session) -> Result<Course> {
+pub fn train(trainer: &Trainer, classifier: &mut Classifier, folder: &RunFolder, session: &Session) -> Result<Course> {
     let metrics_path = folder.path("metrics.jsonl");
     let cannot_write = || format!("{}: cannot be written", metrics_path.display());
     let mut metrics = File::create(&metrics_path).with_context(cannot_write)?;
@@ -202,7 +168,8 @@ fn train(trainer: &Trainer, classifier: &mut Classifier, folder: &RunFolder, ses
     failure.map_or(Ok(course), |error| Err(error).with_context(cannot_write))
 }
 
-fn write_weights(
+/// Writes weights in all formats; PyTorch's under the name that the peer gives networks of dense layers.
+pub fn write_weights(
     classifier: &Classifier,
     folder: &RunFolder,
     hidden: Option<Vec<usize>>,
@@ -256,6 +223,9 @@ fn text(result: &TrainResult, samples: &Samples) -> String {
             text,
             "±{epsilon:<8.5}between {bounded:.1} % (bounded) and {attacked:.1} % (attacked) of {samples} robust"
         );
+    }
+    for certified in &result.certified {
+        let _ = writeln!(text, "{}", certified.text());
     }
     let _ = writeln!(text, "{} weights, written to {}", console::count(result.weights as u64), result.folder.display());
     text

@@ -6,6 +6,7 @@ use model::{Architecture, LayerSpec, Recipe, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::certify::CertifySpec;
 use crate::peer_params::PeerParams;
 
 /// A job file, and what the command line puts in its place.
@@ -41,6 +42,9 @@ pub struct TrainJob {
     /// What is measured in the end besides accuracy
     #[serde(default)]
     pub measure: MeasureSpec,
+    /// Certified accuracy, proved by the engine on the network that was written
+    #[serde(default)]
+    pub certify: CertifySpec,
     /// The folder in which the run's folder is made
     #[serde(default = "default_out")]
     pub out: PathBuf,
@@ -94,6 +98,21 @@ pub struct MeasureSpec {
     pub samples: Option<usize>,
 }
 
+impl DataSpec {
+    /// Puts another path in place of that of the job.
+    pub fn place_at(&mut self, data: &Path) -> Result<()> {
+        for source in [Some(&mut self.source), self.test.as_mut()].into_iter().flatten() {
+            let [path] = source
+                .paths_mut()
+                .try_into()
+                .ok()
+                .context("--data speaks of one path, but the job's data have none or two")?;
+            *path = data.to_owned();
+        }
+        Ok(())
+    }
+}
+
 impl NetworkSpec {
     /// The layers for so many classes.
     pub fn architecture(&self, n_classes: usize) -> Architecture {
@@ -116,15 +135,7 @@ impl TrainJob {
     /// Puts the command line's choices in place.
     pub fn overrule(&mut self, task: &TrainTask) -> Result<()> {
         if let Some(data) = &task.data {
-            let sources = [Some(&mut self.data.source), self.data.test.as_mut()];
-            for source in sources.into_iter().flatten() {
-                let [path] = source
-                    .paths_mut()
-                    .try_into()
-                    .ok()
-                    .context("--data speaks of one path, but the job's data have none or two")?;
-                path.clone_from(data);
-            }
+            self.data.place_at(data)?;
         }
         if let Some(out) = &task.out {
             self.out.clone_from(out);
@@ -138,6 +149,7 @@ impl TrainJob {
     /// Checks every number, before anything is read or trained.
     pub fn check(&self) -> Result<()> {
         self.training.check()?;
+        self.certify.check()?;
         if self.measure.epsilons.iter().any(|&epsilon| epsilon <= 0.0) || self.measure.samples == Some(0) {
             bail!("measure: 'epsilons' are positive numbers, and 'samples' is at least 1");
         }
@@ -171,6 +183,7 @@ impl TrainJob {
             weights: None,
             training: model.recipe(),
             measure: MeasureSpec::default(),
+            certify: CertifySpec::default(),
             out: params.path.clone(),
         })
     }
@@ -181,7 +194,7 @@ fn default_out() -> PathBuf {
 }
 
 /// A path without the steps up that follow a step down.
-fn plain(path: &Path) -> PathBuf {
+pub fn plain(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut plain, component| {
         let is_down = plain.components().next_back().is_some_and(|last| matches!(last, Component::Normal(_)));
         if component == Component::ParentDir && is_down {

@@ -26,7 +26,7 @@ use crate::{images, input};
 
 use result::{Answer, SsimResult, ThresholdResult};
 use task::Query;
-pub use task::SsimTask;
+pub use task::{SimilarityName, SsimTask};
 
 /// By what share `1 − τ` of the smallest verified threshold may end above the next, unless told.
 const TOLERANCE: f64 = 0.01;

@@ -135,6 +135,17 @@ pub enum SimilarityName {
     Windowed,
 }
 
+impl SimilarityName {
+    /// The similarity that is meant.
+    pub fn similarity(self) -> Similarity {
+        match self {
+            Self::Global => Similarity::Global,
+            Self::ChannelMean => Similarity::ChannelMean,
+            Self::Windowed => Similarity::Windowed,
+        }
+    }
+}
+
 /// One question: a reference, its class and a threshold.
 #[derive(Debug)]
 pub struct Query {
@@ -220,11 +231,7 @@ impl SsimTask {
 
     /// The similarity that is meant.
     pub fn similarity(&self) -> Similarity {
-        match self.similarity.unwrap_or_default() {
-            SimilarityName::Global => Similarity::Global,
-            SimilarityName::ChannelMean => Similarity::ChannelMean,
-            SimilarityName::Windowed => Similarity::Windowed,
-        }
+        self.similarity.unwrap_or_default().similarity()
     }
 
     /// Whether several references were given, or could have been.

@@ -1,10 +1,11 @@
-//! Everything that decides: falsification, branch and bound, verdicts; and how fast that is.
+//! Everything that decides: falsification, branch and bound, verdicts, repair; and how fast that is.
 
 mod bench;
 mod certificate;
 mod error;
 pub mod patch;
 pub mod preimage;
+pub mod repair;
 pub mod search;
 pub mod ssim;
 

@@ -20,7 +20,7 @@ pub use architecture::{Architecture, ConvSpec, LayerSpec, PoolSpec};
 pub use classifier::{Classifier, Score};
 pub use dataset::{Dataset, Selection, Source, Split};
 pub use error::Error;
-pub use fine_tune::{ClassRegion, Counterexample, FineTune, FineTuneSettings, TuneEnding, TuneRecord};
+pub use fine_tune::{Example, FineTune, FineTuneSettings, OutputRow, Region, Target, TuneEnding, TuneRecord, Wanted};
 pub use recipe::{Augment, EarlyStop, OptimizerSpec, Recipe, Schedule};
 pub use robust::{Attack, BoundMethod, Certified, Robust, Threat};
 pub use state::{PeerName, StateDict, StateTensor};

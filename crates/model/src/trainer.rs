@@ -255,6 +255,7 @@ impl Trainer<'_> {
         let epsilon = certified.epsilon * ramp;
         let is_image = self.train.is_image();
         let region = match certified.small_box {
+            None if certified.patch.is_some() => self.patches(certified, epsilon, rows, random),
             None => Interval::around(batch_of(rows, &Classifier::device()), epsilon, is_image),
             Some(share) => {
                 let attack = Attack { threat: Threat::LInf(epsilon * (1.0 - share).max(1e-6)), steps: 4, step: 0.5 };
@@ -274,6 +275,34 @@ impl Trainer<'_> {
                 worst(region.clone(), Depth::Last).mul_scalar(ramp) + worst(region, Depth::Input).mul_scalar(1.0 - ramp)
             }
         }
+    }
+
+    /// The boxes in which a rectangle at a random place of every sample changes.
+    fn patches(&self, certified: &Certified, epsilon: f64, rows: &[&[f32]], random: &mut Random) -> Interval {
+        let [_, height, width] = self.train.shape();
+        let [rows_of_patch, columns_of_patch] = certified.patch.unwrap_or([height, width]);
+        let mut ends = [-epsilon as f32, epsilon as f32].map(|step| (step, Vec::with_capacity(rows.len())));
+        for row in rows {
+            let top = random.below((height + 1).saturating_sub(rows_of_patch).max(1));
+            let left = random.below((width + 1).saturating_sub(columns_of_patch).max(1));
+            let is_covered = |i: usize| {
+                let (y, x) = (i / width % height, i % width);
+                (top..top + rows_of_patch).contains(&y) && (left..left + columns_of_patch).contains(&x)
+            };
+            for (step, list) in &mut ends {
+                let end = |(i, &v): (usize, &f32)| match (is_covered(i), self.train.is_image()) {
+                    (false, _) => v,
+                    (true, true) => (v + *step).clamp(0.0, 1.0),
+                    (true, false) => v + *step,
+                };
+                list.push(row.iter().enumerate().map(end).collect::<Vec<f32>>());
+            }
+        }
+        let [lower, upper] = ends.map(|(_, list)| {
+            let list: Vec<&[f32]> = list.iter().map(Vec::as_slice).collect();
+            batch_of(&list, &Classifier::device())
+        });
+        Interval { lower, upper }
     }
 
     /// A training sample, changed at random where the recipe says so.

@@ -86,9 +86,32 @@ impl<'a> SsimAttack<'a> {
         let open: Vec<usize> = (0..self.objective.disjuncts.len()).filter(|&disjunct| is_open(disjunct)).collect();
         let centre: Vec<f32> = self.reference.pixels().iter().map(|&x| x as f32).collect();
         let mut starts: Vec<Suspect> = open.iter().map(|&disjunct| (centre.clone().into(), disjunct)).collect();
+        starts.extend(self.members(&open, n_random, random));
+        self.descend(&starts, steps, clock)
+    }
+
+    /// Attacks one disjunct from so many random members of the set alone, so that another seed finds another image.
+    ///
+    /// # Errors
+    /// When the bounds fail.
+    pub fn attack_from_members(
+        &self,
+        disjunct: usize,
+        n_random: usize,
+        steps: usize,
+        random: &mut Random,
+        clock: &Clock,
+    ) -> Result<Option<Counterexample>, Error> {
+        self.descend(&self.members(&[disjunct], n_random, random), steps, clock)
+    }
+
+    /// So many random members of the set for each of these disjuncts.
+    fn members(&self, open: &[usize], n_random: usize, random: &mut Random) -> Vec<Suspect> {
+        let centre: Vec<f32> = self.reference.pixels().iter().map(|&x| x as f32).collect();
+        let mut starts: Vec<Suspect> = Vec::with_capacity(open.len() * n_random);
         let mut room = self.room();
         for _ in 0..n_random {
-            for &disjunct in &open {
+            for &disjunct in open {
                 // A random direction's farthest member, and a random share of the way to it.
                 let n = centre.len();
                 let smooth = random.unit() < 0.5;
@@ -105,7 +128,7 @@ impl<'a> SsimAttack<'a> {
                 starts.push((between.collect(), disjunct));
             }
         }
-        self.descend(&starts, steps, clock)
+        starts
     }
 
     fn room(&self) -> Room {

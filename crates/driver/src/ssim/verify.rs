@@ -65,6 +65,28 @@ impl Ssim<'_> {
         self.decide(threshold, options, &clock, Some((observer, Some(recorder))))
     }
 
+    /// Looks for a counterexample only: from random members, aimed at the disjunct with this number (modulo how many there are).
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn attack(&self, threshold: f64, disjunct: usize, options: &SsimOptions) -> Result<SsimVerdict, Error> {
+        self.check(threshold)?;
+        if self.network.evaluate(self.reference.pixels())?.iter().any(|value| !value.is_finite()) {
+            return Ok(SsimVerdict::Unknown(StopReason::Magnitude));
+        }
+        let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
+        let reference = Reference::new(self.reference, self.similarity);
+        let property = self.property()?;
+        let unknown = SsimVerdict::Unknown(StopReason::SubdomainLimit);
+        let Some(objective) = Objective::of(self.network, &property)?.into_iter().next() else { return Ok(unknown) };
+        let whole = reference.set(threshold, [0.0, 1.0]);
+        let attack =
+            SsimAttack::new((self.network, &property, &objective), &reference, (threshold, whole), options.png_safe)?;
+        let aim = disjunct % objective.disjuncts.len().max(1);
+        let found = attack.attack_from_members(aim, 3, 30, &mut Random::new(options.seed), &clock)?;
+        Ok(found.map_or(unknown, |found| SsimVerdict::Falsified(SsimCounterexample::of(found, &reference, self.class))))
+    }
+
     /// Checks the question itself.
     ///
     /// # Errors

@@ -25,6 +25,18 @@ impl Classifier {
         self.lower_bounds(weights, &intervals, difference, depth)
     }
 
+    /// How many `ReLU`s have the same sign for all inputs whose values lie between these, by intervals: an estimate, no proof.
+    pub fn stable_relus(&self, lower: f32, upper: f32) -> usize {
+        let device = Device::flex();
+        let end = |value: f32| Tensor::<2>::full([1, self.n_inputs()], value, &device);
+        let intervals = self.intervals(&self.weights.valid(), Interval { lower: end(lower), upper: end(upper) });
+        let stable = self.rectified().map(|operand| {
+            let [lower, upper] = [&intervals[operand].lower, &intervals[operand].upper].map(|end| floats(end.clone()));
+            lower.iter().zip(&upper).filter(|(lower, upper)| **lower >= 0.0 || **upper <= 0.0).count()
+        });
+        stable.sum()
+    }
+
     /// The share of samples whose label is proved, but for rounding, over the box of this half side by CROWN over intervals.
     ///
     /// An estimate of certified accuracy while training; the engine proves.

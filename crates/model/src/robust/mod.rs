@@ -50,6 +50,9 @@ pub struct Certified {
     /// Bounds over a smaller box around what an attack finds: its side as a share of the whole box
     #[serde(default)]
     pub small_box: Option<f64>,
+    /// Only a rectangle of this height and width changes, at a random place of every sample (Chiang et al. 2020)
+    #[serde(default)]
+    pub patch: Option<[usize; 2]>,
 }
 
 /// How scores are bounded in training. These bounds ignore rounding: they train, they prove nothing.
@@ -82,6 +85,12 @@ impl Robust {
                     return Err(Error::invalid(
                         "training: 'share' is between 0 and 1, 'small_box' above 0 and at most 1",
                     ));
+                }
+                if certified.patch.is_some_and(|sides| sides.contains(&0)) {
+                    return Err(Error::invalid("training: a 'patch' has at least one pixel"));
+                }
+                if certified.patch.is_some() && certified.small_box.is_some() {
+                    return Err(Error::invalid("training: 'patch' and 'small_box' do not go together"));
                 }
             }
         }

@@ -23,7 +23,7 @@ const C2: f64 = 9e-4;
 
 /// One sample under attack.
 #[derive(Debug, Clone)]
-pub(super) struct Target<'a> {
+pub(crate) struct Target<'a> {
     pub sample: &'a [f32],
     /// Channels, height and width.
     pub shape: [usize; 3],
@@ -47,7 +47,7 @@ impl Threat {
     }
 
     /// A sample with its random place of the patch.
-    pub(super) fn target<'a>(
+    pub(crate) fn target<'a>(
         self,
         sample: &'a [f32],
         shape: [usize; 3],
@@ -65,7 +65,7 @@ impl Threat {
     }
 
     /// A random start.
-    pub(super) fn start(self, target: &Target, random: &mut Random) -> Vec<f32> {
+    pub(crate) fn start(self, target: &Target, random: &mut Random) -> Vec<f32> {
         let mut x = target.sample.to_vec();
         match self {
             Self::LInf(epsilon) => x.iter_mut().for_each(|v| *v += random.between(-epsilon, epsilon) as f32),
@@ -83,7 +83,7 @@ impl Threat {
     }
 
     /// Moves `x` up the gradient by this share of the threat's size, and back into the set.
-    pub(super) fn step(self, target: &Target, x: &mut [f32], gradient: &[f32], share: f64) {
+    pub(crate) fn step(self, target: &Target, x: &mut [f32], gradient: &[f32], share: f64) {
         let sign = |g: f32| if g == 0.0 { 0.0 } else { f64::from(g.signum()) };
         let norm = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt().max(1e-30);
         match self {

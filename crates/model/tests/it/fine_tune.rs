@@ -1,11 +1,11 @@
 use std::ops::ControlFlow;
 
-use model::{ClassRegion, Classifier, Counterexample, Dataset, FineTune, FineTuneSettings, TuneEnding};
+use model::{Classifier, Dataset, Example, FineTune, FineTuneSettings, OutputRow, Region, Target, TuneEnding, Wanted};
 
 use crate::support::{layers, recipe, shapes, train};
 
 /// A trained classifier, its data, and samples that it gets wrong once they are moved.
-fn wronged() -> (Classifier, Dataset, Dataset, Vec<Counterexample>) {
+fn wronged() -> (Classifier, Dataset, Dataset, Vec<Example>) {
     let (data, validation) = (shapes(400, 1), shapes(100, 2));
     let mut classifier = Classifier::new(&layers(r#"[{"dense": 16}, "relu", {"dense": 4}]"#), [1, 10, 10], 1).unwrap();
     let recipe =
@@ -22,17 +22,18 @@ fn wronged() -> (Classifier, Dataset, Dataset, Vec<Counterexample>) {
         let scores = &classifier.scores(&[&input]).unwrap()[0];
         let class = validation.labels()[i];
         if scores.iter().any(|score| *score > scores[class]) && found.len() < 5 {
-            found.push(Counterexample { input, class });
+            found.push(Example { input, wanted: Wanted::class(class, 4) });
         }
     }
     assert!(found.len() == 5, "{}", found.len());
     (classifier, data, validation, found)
 }
 
-fn right(classifier: &Classifier, examples: &[Counterexample]) -> usize {
-    let margin = |example: &&Counterexample| {
+fn right(classifier: &Classifier, examples: &[Example]) -> usize {
+    let margin = |example: &&Example| {
         let scores = &classifier.scores(&[&example.input]).unwrap()[0];
-        (0..scores.len()).all(|k| k == example.class || scores[example.class] > scores[k])
+        let value = |row: &OutputRow| row.coefficients.iter().zip(scores).map(|(a, y)| a * y).sum::<f32>();
+        example.wanted.groups.iter().all(|group| group.iter().any(|row| value(row) > 0.0))
     };
     examples.iter().filter(margin).count()
 }
@@ -63,12 +64,11 @@ fn bounds_over_regions_are_raised() {
     let (classifier, data, validation, _) = wronged();
     let sample = validation.sample(0).to_vec();
     let class = validation.labels()[0];
-    let region = |epsilon: f32| ClassRegion {
+    let region = |epsilon: f32| Region::Box {
         lower: sample.iter().map(|v| (v - epsilon).max(0.0)).collect(),
         upper: sample.iter().map(|v| (v + epsilon).min(1.0)).collect(),
-        class,
     };
-    let regions = [region(0.08)];
+    let regions = [Target { region: region(0.08), wanted: Wanted::class(class, 4) }];
     let settings = FineTuneSettings { bound_weight: 2.0, epochs: 60, lr: 0.005, ..FineTuneSettings::default() };
     let mut tuned = classifier.clone();
     let tune = FineTune { settings: &settings, train: &data, validation: &validation, seed: 2 };
@@ -87,9 +87,9 @@ fn weights_below_the_floor_are_not_kept() {
     let (classifier, data, validation, _) = wronged();
     let before = classifier.score(&validation).unwrap().accuracy;
     // Every sample of the class is to become another one: accuracy cannot stay.
-    let wrong: Vec<Counterexample> = (0..validation.len())
+    let wrong: Vec<Example> = (0..validation.len())
         .filter(|&i| validation.labels()[i] == 0)
-        .map(|i| Counterexample { input: validation.sample(i).to_vec(), class: 1 })
+        .map(|i| Example { input: validation.sample(i).to_vec(), wanted: Wanted::class(1, 4) })
         .collect();
     let settings = FineTuneSettings { epochs: 8, penalty_increase: 2.0, floor: before, ..FineTuneSettings::default() };
     let mut tuned = classifier.clone();
@@ -109,9 +109,9 @@ fn what_is_repaired_already_stays_as_it_is() {
     let (ending, record) = tune.run(&mut tuned, &[], &[], &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((ending, record.epoch), (TuneEnding::Repaired, 0));
     assert_eq!(tuned.state(), classifier.state());
-    let short = [Counterexample { input: vec![0.0; 3], class: 0 }];
+    let short = [Example { input: vec![0.0; 3], wanted: Wanted::class(0, 4) }];
     assert!(tune.run(&mut tuned, &short, &[], &mut |_| ControlFlow::Continue(())).is_err());
-    let none = [Counterexample { class: 9, ..examples[0].clone() }];
+    let none = [Example { wanted: Wanted::class(9, 10), ..examples[0].clone() }];
     assert!(tune.run(&mut tuned, &none, &[], &mut |_| ControlFlow::Continue(())).is_err());
     let diverging = FineTuneSettings { lr: 1e30, ..settings };
     let tune = FineTune { settings: &diverging, ..tune };

@@ -1,0 +1,235 @@
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use checker::certificate::Evaluation;
+use driver::repair::{Question, Requirement};
+use driver::{Interrupt, Limits, SplitChoice, Verdict, Verify, VerifyOptions};
+use model::Dataset;
+use network::{BoxRegion, Image, Property, vnnlib};
+
+use crate::progress::SearchBar;
+use crate::repair::job::{ImageSpec, RequirementSpec};
+use crate::run_folder::RunFolder;
+use crate::session::Session;
+use crate::{certificate, images, input};
+
+/// Reads what is required.
+pub fn read(specs: &[RequirementSpec], test: &Dataset) -> Result<Vec<Requirement>> {
+    let mut requirements = Vec::with_capacity(specs.len());
+    for (place, spec) in specs.iter().enumerate() {
+        let label = |error: anyhow::Error| error.context(format!("requirement {}", place + 1));
+        requirements.push(one(spec, test).map_err(label)?);
+    }
+    Ok(requirements)
+}
+
+fn one(spec: &RequirementSpec, test: &Dataset) -> Result<Requirement> {
+    let n_classes = test.n_classes();
+    match spec {
+        RequirementSpec::Similar { image, class, threshold, similarity } => {
+            let (name, reference, class) = reference(image, *class, test)?;
+            let similarity = similarity.similarity();
+            similarity.check_shape(reference.shape())?;
+            let name = format!("{name}, class {class}, similarity {threshold}");
+            Ok(Requirement {
+                name,
+                question: Question::Similar { reference, class, similarity, threshold: *threshold },
+            })
+        }
+        RequirementSpec::Ball { image, class, epsilon } => {
+            let (name, reference, class) = reference(image, *class, test)?;
+            let name = format!("{name}, class {class}, ±{epsilon}");
+            let ends = |sign: f64| reference.pixels().iter().map(|x| (x + sign * epsilon).clamp(0.0, 1.0)).collect();
+            Ok(Requirement::of_class(name, &BoxRegion::new(ends(-1.0), ends(1.0))?, class, n_classes)?)
+        }
+        RequirementSpec::Patch { image, class, corner: [row, column], size: [height, width] } => {
+            let (name, reference, class) = reference(image, *class, test)?;
+            let [_, rows, columns] = reference.shape();
+            if row + height > rows || column + width > columns {
+                bail!("a patch of {height} × {width} at [{row}, {column}] leaves the image of {rows} × {columns}");
+            }
+            let is_covered = |i: usize| {
+                let (y, x) = (i / columns % rows, i % columns);
+                (*row..row + height).contains(&y) && (*column..column + width).contains(&x)
+            };
+            let ends = |end: f64| -> Vec<f64> {
+                let pixels = reference.pixels().iter().enumerate();
+                pixels.map(|(i, &x)| if is_covered(i) { end } else { x }).collect()
+            };
+            let name = format!("{name}, class {class}, patch {height}×{width} at [{row}, {column}]");
+            Ok(Requirement::of_class(name, &BoxRegion::new(ends(0.0), ends(1.0))?, class, n_classes)?)
+        }
+        RequirementSpec::Property(path) => {
+            let property = vnnlib::read(path).map_err(|error| input::advise(error, "property"))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok(Requirement { name, question: Question::Property(property) })
+        }
+    }
+}
+
+/// A reference in the size of the data, how it is called, and its class.
+fn reference(spec: &ImageSpec, class: Option<usize>, test: &Dataset) -> Result<(String, Image, usize)> {
+    let [channels, height, width] = test.shape();
+    match spec {
+        ImageSpec::File(path) => {
+            let class = class.ok_or_else(|| anyhow!("{}: its class is missing", path.display()))?;
+            let image = images::read(path)?;
+            let [got, ..] = image.shape();
+            if got != channels {
+                bail!("{}: the image has {got} channels, but the data have {channels}", path.display());
+            }
+            let image = image.resized(height, width).with_context(|| path.display().to_string())?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok((name, image, class))
+        }
+        ImageSpec::TestSample(i) => {
+            if *i >= test.len() {
+                bail!("test sample {i}: there are {}, counted from 0", test.len());
+            }
+            let pixels = test.sample(*i).iter().map(|&x| f64::from(x)).collect();
+            let image = Image::new(test.shape(), pixels).context("the samples are no images")?;
+            Ok((format!("test sample {i}"), image, class.unwrap_or(test.labels()[*i])))
+        }
+    }
+}
+
+/// Writes the reference images, exactly and to be looked at, and gives the class of each requirement.
+pub fn write_references(specs: &[RequirementSpec], test: &Dataset, folder: &RunFolder) -> Result<Vec<Option<usize>>> {
+    let mut classes = Vec::with_capacity(specs.len());
+    for (place, spec) in specs.iter().enumerate() {
+        let (RequirementSpec::Similar { image, class, .. }
+        | RequirementSpec::Ball { image, class, .. }
+        | RequirementSpec::Patch { image, class, .. }) = spec
+        else {
+            classes.push(None);
+            continue;
+        };
+        let (_, image, class) = reference(image, *class, test)?;
+        let name = format!("reference_{:02}", place + 1);
+        images::write(&folder.path(&format!("{name}.npy")), &image)?;
+        if matches!(image.shape()[0], 1 | 3) {
+            images::write(&folder.path(&format!("{name}.png")), &image)?;
+        }
+        classes.push(Some(class));
+    }
+    Ok(classes)
+}
+
+/// Writes certificates of what is proved of the repaired network, where there can be some: of boxes and properties.
+///
+/// Boxes become property files beside them, so that anybody can check them.
+pub fn certify(
+    specs: &[RequirementSpec],
+    requirements: &[Requirement],
+    network: &Path,
+    folder: &RunFolder,
+    session: &Session,
+) -> Result<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    for (place, (spec, requirement)) in specs.iter().zip(requirements).enumerate() {
+        let Question::Property(property) = &requirement.question else { continue };
+        let path = match spec {
+            RequirementSpec::Property(path) => path.clone(),
+            _ => {
+                let name = format!("requirement_{:02}.vnnlib", place + 1);
+                folder.write(&name, &vnnlib_text(property))?;
+                folder.path(&name)
+            }
+        };
+        let (read, property) = input::question(network, &path)?;
+        let verify = Verify { network: &read, property: &property, device: session.device()? };
+        let options = VerifyOptions {
+            limits: Limits { time_s: session.timeout_s.or(Some(MOST_S)), ..Limits::default() },
+            seed: session.seed,
+            interrupt: Interrupt::clone(&session.interrupt),
+            split: SplitChoice::Auto,
+        };
+        let out = folder.path(&format!("requirement_{:02}.certificate", place + 1));
+        let mut bar = SearchBar::new("certificate: ", options.limits.time_s, session.is_quiet);
+        let wanted = (Some(out.as_path()), Evaluation::Real);
+        let outcome = certificate::decide(&verify, &options, (network, &path), wanted, session, &mut bar);
+        bar.finish();
+        if matches!(outcome?.verdict, Verdict::Verified) {
+            written.push(out);
+        } else if !session.is_quiet {
+            eprintln!("note: {}: proved, but no certificate of it was found in time", requirement.name);
+        }
+    }
+    Ok(written)
+}
+
+/// Seconds for a certificate, unless told.
+const MOST_S: f64 = 300.0;
+
+/// A property of one box and of outputs alone, as VNN-LIB.
+fn vnnlib_text(property: &Property) -> String {
+    let mut text = String::new();
+    for i in 0..property.n_inputs {
+        let _ = writeln!(text, "(declare-const X_{i} Real)");
+    }
+    for k in 0..property.n_outputs {
+        let _ = writeln!(text, "(declare-const Y_{k} Real)");
+    }
+    if let Some(disjunct) = property.disjuncts.first() {
+        let region = &disjunct.region;
+        for i in 0..region.n_inputs() {
+            let _ = writeln!(text, "(assert (>= X_{i} {}))", decimal(region.lower[i]));
+            let _ = writeln!(text, "(assert (<= X_{i} {}))", decimal(region.upper[i]));
+        }
+    }
+    let ways: Vec<String> = property
+        .disjuncts
+        .iter()
+        .flat_map(|disjunct| &disjunct.half_spaces)
+        .filter_map(|half_space| {
+            // Of a class's output and another: the other is at least as large.
+            let own = half_space.output.iter().find(|term| term.1[0] > 0.0)?.0;
+            let other = half_space.output.iter().find(|term| term.1[0] < 0.0)?.0;
+            Some(format!("(and (>= Y_{other} Y_{own}))"))
+        })
+        .collect();
+    let _ = writeln!(text, "(assert (or {}))", ways.join(" "));
+    text
+}
+
+/// Exactly this float, as a decimal.
+fn decimal(value: f64) -> String {
+    // No float has more digits behind the point.
+    let text = format!("{value:.1074}");
+    let trimmed = text.trim_end_matches('0');
+    trimmed.strip_suffix('.').map_or_else(|| trimmed.to_owned(), |whole| format!("{whole}.0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_exact() {
+        for value in [0.0, 1.0, 0.1, f64::from(0.3_f32), 5e-324, 1e300, -0.75] {
+            let text = decimal(value);
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
+            assert!(text.contains('.') && !text.contains('e'));
+        }
+        assert_eq!((decimal(0.625), decimal(-2.0)), ("0.625".into(), "-2.0".into()));
+        assert!(decimal(0.1).starts_with("0.1000000000000000055511151231257827"));
+    }
+
+    #[test]
+    fn a_box_and_a_class_are_read_back_as_they_are() {
+        let region = BoxRegion::new(vec![f64::from(0.1_f32), 0.25], vec![f64::from(0.7_f32), 0.25]).unwrap();
+        let requirement = Requirement::of_class("box", &region, 1, 3).unwrap();
+        let Question::Property(property) = requirement.question else { unreachable!() };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("property.vnnlib");
+        std::fs::write(&path, vnnlib_text(&property)).unwrap();
+        let read = vnnlib::read(&path).unwrap();
+        let mut expected = property.disjuncts.clone();
+        let mut found = read.disjuncts.clone();
+        let key = |disjunct: &network::Disjunct| format!("{:?}", disjunct.half_spaces);
+        expected.sort_by_key(key);
+        found.sort_by_key(key);
+        assert_eq!(found, expected);
+    }
+}
