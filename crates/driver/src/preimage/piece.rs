@@ -40,6 +40,8 @@ pub struct Piece {
     pub tally: Tally,
     /// Where fresh samples come from.
     pub serial: u64,
+    /// Whether it was bounded with a side taken for granted: good for comparisons only.
+    pub is_pretended: bool,
 }
 
 /// The approximation of one output polytope's preimage in a piece.
@@ -83,6 +85,10 @@ pub struct Effort {
     pub fills: bool,
     /// How an under-approximation's corners are cut off.
     pub trim: Trim,
+    /// Whether an under-approximation starts from its parent's polytope instead of from its box.
+    pub inherits: bool,
+    /// Whether a `ReLU` that is split has its side without proof: for looks ahead.
+    pub pretends: bool,
 }
 
 /// What all pieces share.
@@ -158,7 +164,7 @@ impl Piece {
     /// A piece that is not bounded yet.
     pub fn open(ends: Box<[f32]>, splits: Vec<Split>, held: Vec<Plane>, samples: Samples, serial: u64) -> Self {
         let (base, parts, tally) = (None, Vec::new(), Tally::default());
-        Self { ends, splits, held, samples, base, boxed: None, parts, tally, serial }
+        Self { ends, splits, held, samples, base, boxed: None, parts, tally, serial, is_pretended: false }
     }
 
     /// The lower and upper ends of the box.
@@ -172,6 +178,7 @@ impl Piece {
     /// When the bounds fail.
     pub fn bound(&mut self, ground: &Ground, parent: Option<&Piece>, effort: Effort) -> Result<(), Error> {
         let (mode, targets) = (ground.mode, &ground.reduced.targets);
+        self.is_pretended = effort.pretends;
         let n_inside = self.samples.n_inside();
         let n_wanted = if mode == Mode::Under { n_inside } else { self.samples.len() - n_inside };
         let nothing = Part { is_nothing: mode == Mode::Under, ..Part::default() };
@@ -185,6 +192,18 @@ impl Piece {
         let known = parent.and_then(|parent| parent.base.as_deref());
         let found = match mode {
             Mode::Over => ground.engine.base(self.sides(), known, &self.splits, ascent)?,
+            Mode::Under if effort.pretends => match (self.inherited(ground, parent, ascent)?, self.splits.last()) {
+                // For a look only: the side is not proved.
+                (Some((base, _)), Some(split)) => ground.engine.narrowed(&base, split.node, &[], &[*split])?,
+                (start, _) => start.map(|(base, _)| base),
+            },
+            Mode::Under if effort.inherits && known.is_some() => match self.inherited(ground, parent, ascent)? {
+                Some(start) => inside(ground, self, start, effort.trim)?.map(|Inside { planes, base }| {
+                    self.held = planes;
+                    base
+                }),
+                None => None,
+            },
             Mode::Under => {
                 // What holds on the parent's polytope need not hold on this one: only what holds on its box.
                 let boxed = parent.and_then(|parent| parent.boxed.as_deref());
@@ -195,7 +214,7 @@ impl Piece {
                         None => return Err(Error::question("a box of the region holds no point: please report it")),
                     },
                 };
-                let found = inside(ground, self, box_base.clone(), effort.trim)?;
+                let found = inside(ground, self, (box_base.clone(), Vec::new()), effort.trim)?;
                 self.boxed = Some(Arc::new(box_base));
                 found.map(|Inside { planes, base }| {
                     self.held = planes;
@@ -256,6 +275,24 @@ impl Piece {
         self.base = Some(Arc::new(base));
         self.count(ground, None);
         Ok(())
+    }
+
+    /// Where the derivation of a part of a polytope starts: the polytope's planes, and bounds that hold on it and in this piece's box.
+    fn inherited(
+        &self,
+        ground: &Ground,
+        parent: Option<&Piece>,
+        ascent: Ascent,
+    ) -> Result<Option<(Base, Vec<Plane>)>, Error> {
+        let Some((parent, base)) = parent.and_then(|parent| Some((parent, parent.base.as_deref()?))) else {
+            return Ok(None);
+        };
+        let base = if parent.ends == self.ends {
+            Some(base.clone())
+        } else {
+            ground.engine.base(self.sides(), Some(base), base.splits(), ascent)?
+        };
+        Ok(base.map(|base| (base, self.held.clone())))
     }
 
     /// The least of a part's planes at each of some points, the best part's; and whether the piece's own planes hold. What is nothing is
