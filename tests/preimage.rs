@@ -119,7 +119,8 @@ fn a_written_preimage_is_checked_exported_and_gone_on_from() {
     assert_eq!((status, &first["reason"]), (3, &"subdomain limit".into()), "{first}");
 
     // What was written so far is valid, and a run goes on from it.
-    let check = |file, points| run_json(&["preimage", "check", "--preimage", file, "--points", points, "--facets", "500"]);
+    let check =
+        |file, points| run_json(&["preimage", "check", "--preimage", file, "--points", points, "--facets", "500"]);
     let (status, checked) = check(text(&out), "100000");
     assert_eq!((status, &checked["contradictions"], &checked["points"]), (0, &0.into(), &100_000.into()), "{checked}");
     assert!(checked["facets"].as_u64().unwrap() > 100);
@@ -159,7 +160,8 @@ fn a_written_preimage_is_checked_exported_and_gone_on_from() {
 fn a_coverage_is_certified() {
     let problem = example("preimages/parking.json");
     for (mode, coverage) in [("under", "0.95"), ("over", "1.1")] {
-        let (status, result) = run_json(&["preimage", text(&problem), "--mode", mode, "--coverage", coverage, "--certify"]);
+        let (status, result) =
+            run_json(&["preimage", text(&problem), "--mode", mode, "--coverage", coverage, "--certify", "--max-subdomains", "3000"]);
         assert_eq!(status, 0, "{result}");
         let (certified, goal) = (result["certified"]["coverage"].as_f64().unwrap(), coverage.parse::<f64>().unwrap());
         let interval = numbers(&result["coverage_interval"]);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bounds::Device;
 use driver::preimage::{
-    Audit, AuditOptions, Certified, Marginal, Mode, OutputPolytope, PreimageOptions, PreimageOutcome, PreimageProblem, PreimageSearch, PreimageStop,
-    Prior,
+    Audit, AuditOptions, Certified, Marginal, Mode, OutputPolytope, PreimageOptions, PreimageOutcome, PreimageProblem,
+    PreimageSearch, PreimageStop, Prior,
 };
 use driver::{Interrupt, Limits};
 use network::{Activation, Affine, BoxRegion, Dense, LinearMap, Network, NodeId, Op};

@@ -69,7 +69,8 @@ impl Audit {
                     return Ok(Self::default());
                 }
                 let count = CHUNK.min(options.points - chunk * CHUNK);
-                let facets = options.facets * (chunk + 1) / chunks.len() as u64 - options.facets * chunk / chunks.len() as u64;
+                let facets =
+                    options.facets * (chunk + 1) / chunks.len() as u64 - options.facets * chunk / chunks.len() as u64;
                 stage.chunk(chunk, count as usize, facets)
             })
             .collect();

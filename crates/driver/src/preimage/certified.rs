@@ -66,9 +66,12 @@ impl Certified {
         let mut options = options.clone();
         if problem.mode == Mode::Under {
             other.targets = complement(&problem.targets[0]);
+            // What is left open outside must be little beside the preimage.
+            let (volume, open) = (found.preimage_volume, 0.5 * (1.0 - options.coverage));
+            options.coverage = (1.0 - open * volume / (1.0 - volume).max(1e-3)).clamp(0.5, 0.9999);
         } else {
             // As near to the preimage from inside as from outside.
-            options.coverage = 1.0 / options.coverage;
+            options.coverage = 0.5 + 0.5 / options.coverage;
         }
         let opposite = PreimageSearch::new(&other, device)?.run(&options, &mut |_| {})?;
         let opposite = union(&opposite.elements, region)?;

@@ -40,8 +40,6 @@ pub struct Piece {
     pub tally: Tally,
     /// Where fresh samples come from.
     pub serial: u64,
-    /// Whether it was bounded with a side taken for granted: good for comparisons only.
-    pub is_pretended: bool,
 }
 
 /// The approximation of one output polytope's preimage in a piece.
@@ -87,8 +85,6 @@ pub struct Effort {
     pub trim: Trim,
     /// Whether an under-approximation starts from its parent's polytope instead of from its box.
     pub inherits: bool,
-    /// Whether a `ReLU` that is split has its side without proof: for looks ahead.
-    pub pretends: bool,
 }
 
 /// What all pieces share.
@@ -164,7 +160,7 @@ impl Piece {
     /// A piece that is not bounded yet.
     pub fn open(ends: Box<[f32]>, splits: Vec<Split>, held: Vec<Plane>, samples: Samples, serial: u64) -> Self {
         let (base, parts, tally) = (None, Vec::new(), Tally::default());
-        Self { ends, splits, held, samples, base, boxed: None, parts, tally, serial, is_pretended: false }
+        Self { ends, splits, held, samples, base, boxed: None, parts, tally, serial }
     }
 
     /// The lower and upper ends of the box.
@@ -178,7 +174,6 @@ impl Piece {
     /// When the bounds fail.
     pub fn bound(&mut self, ground: &Ground, parent: Option<&Piece>, effort: Effort) -> Result<(), Error> {
         let (mode, targets) = (ground.mode, &ground.reduced.targets);
-        self.is_pretended = effort.pretends;
         let n_inside = self.samples.n_inside();
         let n_wanted = if mode == Mode::Under { n_inside } else { self.samples.len() - n_inside };
         let nothing = Part { is_nothing: mode == Mode::Under, ..Part::default() };
@@ -192,16 +187,15 @@ impl Piece {
         let known = parent.and_then(|parent| parent.base.as_deref());
         let found = match mode {
             Mode::Over => ground.engine.base(self.sides(), known, &self.splits, ascent)?,
-            Mode::Under if effort.pretends => match (self.inherited(ground, parent, ascent)?, self.splits.last()) {
-                // For a look only: the side is not proved.
-                (Some((base, _)), Some(split)) => ground.engine.narrowed(&base, split.node, &[], &[*split])?,
-                (start, _) => start.map(|(base, _)| base),
-            },
             Mode::Under if effort.inherits && known.is_some() => match self.inherited(ground, parent, ascent)? {
-                Some(start) => inside(ground, self, start, effort.trim)?.map(|Inside { planes, base }| {
-                    self.held = planes;
-                    base
-                }),
+                Some(start) => {
+                    self.boxed =
+                        parent.filter(|parent| parent.ends == self.ends).and_then(|parent| parent.boxed.clone());
+                    inside(ground, self, start, effort.trim)?.map(|Inside { planes, base }| {
+                        self.held = planes;
+                        base
+                    })
+                }
                 None => None,
             },
             Mode::Under => {

@@ -70,10 +70,22 @@ const TRIES: usize = 4096;
 /// A piece of less of the region's mass is left alone.
 const LEAST_MASS: f64 = 1e-9;
 /// Full effort.
-const FULL: Effort =
-    Effort { steps: 16, inner_steps: 0, n_points: 256, fills: true, trim: Trim { share: 0.0, steps: 6 }, inherits: false, pretends: false };
-const ROOT: Effort =
-    Effort { steps: 40, inner_steps: 0, n_points: 1024, fills: true, trim: Trim { share: 0.0, steps: 6 }, inherits: false, pretends: false };
+const FULL: Effort = Effort {
+    steps: 16,
+    inner_steps: 0,
+    n_points: 256,
+    fills: true,
+    trim: Trim { share: 0.0, steps: 6 },
+    inherits: false,
+};
+const ROOT: Effort = Effort {
+    steps: 40,
+    inner_steps: 0,
+    n_points: 1024,
+    fills: true,
+    trim: Trim { share: 0.0, steps: 6 },
+    inherits: false,
+};
 
 /// At most so many inputs that vary are split themselves, and boxes are bounded as they are; past it `ReLU`s are split as well, and
 /// corners cut off.
@@ -86,14 +98,15 @@ struct Plan {
     /// Share of the samples that each layer may lose.
     share: f64,
     n_samples: usize,
-    /// Whether a look takes a `ReLU`'s side for granted, on the parent's polytope.
-    pretends: bool,
+    /// Whether polytopes start from their parent's.
+    inherits: bool,
 }
 
 impl Plan {
     fn effort(&self, effort: Effort) -> Effort {
-        let pretends = self.pretends && !effort.fills;
-        Effort { trim: Trim { share: self.share, ..effort.trim }, pretends, inherits: pretends, ..effort }
+        let inherits = self.inherits && !effort.fills;
+        let share = if inherits { 0.0 } else { self.share };
+        Effort { trim: Trim { share, ..effort.trim }, inherits, ..effort }
     }
 }
 
@@ -198,8 +211,14 @@ impl<'a> PreimageSearch<'a> {
                 let [first, second] = [a, b].map(|at| tree.piece(at).tally.undecided(mode));
                 second.total_cmp(&first).then(a.cmp(&b))
             });
-            if std::env::var("D_LOG").is_ok() {
-                eprintln!("round {}: {:.1} s est {estimate:.4} polys {} open {} sub {subdomains}", rounds.len(), round.time_s, best.n_polytopes, open.len());
+            if std::env::var("DIADEM_D_LOG").is_ok() {
+                eprintln!(
+                    "round {}: {:.1} s est {estimate:.4} polys {} open {} sub {subdomains}",
+                    rounds.len(),
+                    round.time_s,
+                    best.n_polytopes,
+                    open.len()
+                );
             }
             let Some(&first) = open.first() else { break PreimageStop::Exhausted };
             let least = 0.5 * tree.piece(first).tally.undecided(mode);
@@ -225,20 +244,13 @@ impl<'a> PreimageSearch<'a> {
         let breadth = if is_low { Breadth { inputs: n, relus: 0 } } else { Breadth { inputs: 12, relus: 24 } };
         let share = options.trim.unwrap_or(if is_low { 0.0 } else { 0.02 });
         let n_samples = options.n_samples.unwrap_or(if is_low { 1 << 14 } else { 1 << 17 });
-        let ev = |name: &str, d: f64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-        let pretends = !is_low && self.problem.mode == Mode::Under && ev("D_INH", 1.0) > 0.0;
-        let breadth = if pretends { Breadth { inputs: ev("D_IN", 2.0) as usize, relus: ev("D_RELU", 12.0) as usize } } else { breadth };
-        Plan { breadth, share, n_samples, pretends }
+        let inherits = !is_low && self.problem.mode == Mode::Under;
+        let breadth = if inherits { Breadth { inputs: 2, relus: 12 } } else { breadth };
+        Plan { breadth, share, n_samples, inherits }
     }
 
     /// The fewest elements that should still reach the target.
-    fn thinned(
-        &self,
-        tree: &Tree,
-        options: &PreimageOptions,
-        margin: f64,
-        (preimage, known): (f64, f64),
-    ) -> Selection {
+    fn thinned(&self, tree: &Tree, options: &PreimageOptions, margin: f64, (preimage, known): (f64, f64)) -> Selection {
         let mode = self.problem.mode;
         let goal = match mode {
             Mode::Under => (options.coverage + margin).min(0.5 + 0.5 * options.coverage),
@@ -273,8 +285,10 @@ impl<'a> PreimageSearch<'a> {
         }
         let root = |(serial, element): (usize, &Element)| {
             // Rounded outward: whatever the polytope holds stays inside.
-            let lower = element.lower.iter().map(|&x| if f64::from(x as f32) > x { (x as f32).next_down() } else { x as f32 });
-            let upper = element.upper.iter().map(|&x| if f64::from(x as f32) < x { (x as f32).next_up() } else { x as f32 });
+            let lower =
+                element.lower.iter().map(|&x| if f64::from(x as f32) > x { (x as f32).next_down() } else { x as f32 });
+            let upper =
+                element.upper.iter().map(|&x| if f64::from(x as f32) < x { (x as f32).next_up() } else { x as f32 });
             let ends = lower.chain(upper).collect();
             let own = samples.filtered(n, |x| element.contains(&precise(x)));
             Piece::open(ends, Vec::new(), element.planes.clone(), own, serial as u64)
@@ -299,7 +313,6 @@ impl<'a> PreimageSearch<'a> {
         plan: Plan,
         (serial, clock, options): (u64, &Clock, &PreimageOptions),
     ) -> Result<(Vec<Option<[Piece; 2]>>, u64), Error> {
-        let ev = |name: &str, d: f64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
         let n = self.reduced.n_free();
         // A look needs fewer samples.
         let thin: Vec<Piece> = pieces
@@ -308,7 +321,7 @@ impl<'a> PreimageSearch<'a> {
             .collect();
         let listed: Vec<Vec<Cut>> = thin.iter().map(|piece| candidates(ground, piece, plan.breadth)).collect();
         let prepare =
-            |(piece, cuts): (&Piece, &Vec<Cut>)| Ok((operands(ground, piece, cuts)?, ev("D_SCALE", 0.25) * piece.spread(ground)));
+            |(piece, cuts): (&Piece, &Vec<Cut>)| Ok((operands(ground, piece, cuts)?, 0.25 * piece.spread(ground)));
         let prepared: Result<Vec<(Operands, f64)>, Error> = thin.par_iter().zip(&listed).map(prepare).collect();
         let prepared = prepared?;
         let cuts: Vec<(usize, Cut)> =
@@ -347,7 +360,7 @@ impl<'a> PreimageSearch<'a> {
             };
             for (child, looked) in children.iter_mut().zip(looked) {
                 self.refill(child, options)?;
-                child.finish(ground, (pieces[p], plan.effort(FULL)), looked)?;
+                child.finish(ground, (pieces[p], plan.effort(FULL)), (looked, plan.inherits))?;
             }
             Ok(Some(children))
         };
@@ -487,8 +500,11 @@ impl<'a> PreimageSearch<'a> {
     ) -> Result<PreimageOutcome, Error> {
         let mode = self.problem.mode;
         let Report { stop, subdomains, rounds } = report;
-        let selection =
-            if stop == PreimageStop::Target { self.thinned(tree, options, margin, (preimage, known)) } else { tree.best(mode) };
+        let selection = if stop == PreimageStop::Target {
+            self.thinned(tree, options, margin, (preimage, known))
+        } else {
+            tree.best(mode)
+        };
         let mut elements = self.elements(tree, &selection, options);
         let (counts, hits) = self.measure(&elements, options, (Purpose::Report, 0), 2)?;
         for (element, hits) in elements.iter_mut().zip(hits) {
@@ -537,13 +553,20 @@ const MOST_PIECES: usize = 256;
 
 impl Piece {
     /// Bounds a child that was looked ahead at with full effort, from what the look found; keeps the better.
-    fn finish(&mut self, ground: &Ground, (parent, effort): (&Piece, Effort), looked: Piece) -> Result<(), Error> {
-        if looked.is_pretended {
-            let every = std::env::var("D_INHF").ok().and_then(|v| v.parse().ok()).unwrap_or(1);
-            return self.bound(ground, Some(parent), Effort { inherits: self.splits.len() % every != 0, ..effort });
+    fn finish(
+        &mut self,
+        ground: &Ground,
+        (parent, effort): (&Piece, Effort),
+        (looked, inherits): (Piece, bool),
+    ) -> Result<(), Error> {
+        if inherits {
+            // Now and then from the box again: that wins back what the planes of ancestors cut off.
+            let inherits = !self.splits.len().is_multiple_of(FRESH);
+            self.bound(ground, Some(parent), Effort { inherits, ..effort })?;
+        } else {
+            let from = if looked.base.is_some() { &looked } else { parent };
+            self.bound(ground, Some(from), effort)?;
         }
-        let from = if looked.base.is_some() { &looked } else { parent };
-        self.bound(ground, Some(from), effort)?;
         let samples = std::mem::take(&mut self.samples);
         let mut looked = Piece { samples, ..looked };
         looked.count(ground, None);
@@ -557,6 +580,8 @@ impl Piece {
     }
 }
 
+/// After so many splits of `ReLU`s a polytope is derived from its box, not from its parent's polytope.
+const FRESH: usize = 4;
 /// Samples of a look ahead.
 const LOOK_SAMPLES: usize = 1024;
 

@@ -170,7 +170,10 @@ mod tests {
         };
         for n in 2..=5 {
             for _ in 0..6 {
-                let plane = |next: &mut dyn FnMut() -> f64| Plane { a: (0..n).map(|_| next()).collect(), b: next() * 0.5 + 0.2 };
+                let plane = |next: &mut dyn FnMut() -> f64| Plane {
+                    a: (0..n).map(|_| next()).collect(),
+                    b: next() * 0.5 + 0.2,
+                };
                 let polytope = element(n, (0..4).map(|_| plane(&mut next)).collect());
                 let Volume { value, error } = share(&polytope);
                 let count = 40_000;
