@@ -160,8 +160,17 @@ fn a_written_preimage_is_checked_exported_and_gone_on_from() {
 fn a_coverage_is_certified() {
     let problem = example("preimages/parking.json");
     for (mode, coverage) in [("under", "0.95"), ("over", "1.1")] {
-        let (status, result) =
-            run_json(&["preimage", text(&problem), "--mode", mode, "--coverage", coverage, "--certify", "--max-subdomains", "3000"]);
+        let (status, result) = run_json(&[
+            "preimage",
+            text(&problem),
+            "--mode",
+            mode,
+            "--coverage",
+            coverage,
+            "--certify",
+            "--max-subdomains",
+            "3000",
+        ]);
         assert_eq!(status, 0, "{result}");
         let (certified, goal) = (result["certified"]["coverage"].as_f64().unwrap(), coverage.parse::<f64>().unwrap());
         let interval = numbers(&result["coverage_interval"]);

@@ -83,8 +83,6 @@ pub struct Effort {
     pub fills: bool,
     /// How an under-approximation's corners are cut off.
     pub trim: Trim,
-    /// Whether an under-approximation starts from its parent's polytope instead of from its box.
-    pub inherits: bool,
 }
 
 /// What all pieces share.
@@ -187,17 +185,6 @@ impl Piece {
         let known = parent.and_then(|parent| parent.base.as_deref());
         let found = match mode {
             Mode::Over => ground.engine.base(self.sides(), known, &self.splits, ascent)?,
-            Mode::Under if effort.inherits && known.is_some() => match self.inherited(ground, parent, ascent)? {
-                Some(start) => {
-                    self.boxed =
-                        parent.filter(|parent| parent.ends == self.ends).and_then(|parent| parent.boxed.clone());
-                    inside(ground, self, start, effort.trim)?.map(|Inside { planes, base }| {
-                        self.held = planes;
-                        base
-                    })
-                }
-                None => None,
-            },
             Mode::Under => {
                 // What holds on the parent's polytope need not hold on this one: only what holds on its box.
                 let boxed = parent.and_then(|parent| parent.boxed.as_deref());
@@ -208,7 +195,7 @@ impl Piece {
                         None => return Err(Error::question("a box of the region holds no point: please report it")),
                     },
                 };
-                let found = inside(ground, self, (box_base.clone(), Vec::new()), effort.trim)?;
+                let found = inside(ground, self, box_base.clone(), effort.trim)?;
                 self.boxed = Some(Arc::new(box_base));
                 found.map(|Inside { planes, base }| {
                     self.held = planes;
@@ -269,24 +256,6 @@ impl Piece {
         self.base = Some(Arc::new(base));
         self.count(ground, None);
         Ok(())
-    }
-
-    /// Where the derivation of a part of a polytope starts: the polytope's planes, and bounds that hold on it and in this piece's box.
-    fn inherited(
-        &self,
-        ground: &Ground,
-        parent: Option<&Piece>,
-        ascent: Ascent,
-    ) -> Result<Option<(Base, Vec<Plane>)>, Error> {
-        let Some((parent, base)) = parent.and_then(|parent| Some((parent, parent.base.as_deref()?))) else {
-            return Ok(None);
-        };
-        let base = if parent.ends == self.ends {
-            Some(base.clone())
-        } else {
-            ground.engine.base(self.sides(), Some(base), base.splits(), ascent)?
-        };
-        Ok(base.map(|base| (base, self.held.clone())))
     }
 
     /// The least of a part's planes at each of some points, the best part's; and whether the piece's own planes hold. What is nothing is

@@ -70,22 +70,10 @@ const TRIES: usize = 4096;
 /// A piece of less of the region's mass is left alone.
 const LEAST_MASS: f64 = 1e-9;
 /// Full effort.
-const FULL: Effort = Effort {
-    steps: 16,
-    inner_steps: 0,
-    n_points: 256,
-    fills: true,
-    trim: Trim { share: 0.0, steps: 6 },
-    inherits: false,
-};
-const ROOT: Effort = Effort {
-    steps: 40,
-    inner_steps: 0,
-    n_points: 1024,
-    fills: true,
-    trim: Trim { share: 0.0, steps: 6 },
-    inherits: false,
-};
+const FULL: Effort =
+    Effort { steps: 16, inner_steps: 0, n_points: 256, fills: true, trim: Trim { share: 0.0, steps: 6 } };
+const ROOT: Effort =
+    Effort { steps: 40, inner_steps: 0, n_points: 1024, fills: true, trim: Trim { share: 0.0, steps: 6 } };
 
 /// At most so many inputs that vary are split themselves, and boxes are bounded as they are; past it `ReLU`s are split as well, and
 /// corners cut off.
@@ -98,15 +86,11 @@ struct Plan {
     /// Share of the samples that each layer may lose.
     share: f64,
     n_samples: usize,
-    /// Whether polytopes start from their parent's.
-    inherits: bool,
 }
 
 impl Plan {
     fn effort(&self, effort: Effort) -> Effort {
-        let inherits = self.inherits && !effort.fills;
-        let share = if inherits { 0.0 } else { self.share };
-        Effort { trim: Trim { share, ..effort.trim }, inherits, ..effort }
+        Effort { trim: Trim { share: self.share, ..effort.trim }, ..effort }
     }
 }
 
@@ -211,15 +195,6 @@ impl<'a> PreimageSearch<'a> {
                 let [first, second] = [a, b].map(|at| tree.piece(at).tally.undecided(mode));
                 second.total_cmp(&first).then(a.cmp(&b))
             });
-            if std::env::var("DIADEM_D_LOG").is_ok() {
-                eprintln!(
-                    "round {}: {:.1} s est {estimate:.4} polys {} open {} sub {subdomains}",
-                    rounds.len(),
-                    round.time_s,
-                    best.n_polytopes,
-                    open.len()
-                );
-            }
             let Some(&first) = open.first() else { break PreimageStop::Exhausted };
             let least = 0.5 * tree.piece(first).tally.undecided(mode);
             let count = open.iter().take_while(|&&at| tree.piece(at).tally.undecided(mode) >= least).count();
@@ -244,9 +219,7 @@ impl<'a> PreimageSearch<'a> {
         let breadth = if is_low { Breadth { inputs: n, relus: 0 } } else { Breadth { inputs: 12, relus: 24 } };
         let share = options.trim.unwrap_or(if is_low { 0.0 } else { 0.02 });
         let n_samples = options.n_samples.unwrap_or(if is_low { 1 << 14 } else { 1 << 17 });
-        let inherits = !is_low && self.problem.mode == Mode::Under;
-        let breadth = if inherits { Breadth { inputs: 2, relus: 12 } } else { breadth };
-        Plan { breadth, share, n_samples, inherits }
+        Plan { breadth, share, n_samples }
     }
 
     /// The fewest elements that should still reach the target.
@@ -360,7 +333,7 @@ impl<'a> PreimageSearch<'a> {
             };
             for (child, looked) in children.iter_mut().zip(looked) {
                 self.refill(child, options)?;
-                child.finish(ground, (pieces[p], plan.effort(FULL)), (looked, plan.inherits))?;
+                child.finish(ground, (pieces[p], plan.effort(FULL)), looked)?;
             }
             Ok(Some(children))
         };
@@ -553,20 +526,9 @@ const MOST_PIECES: usize = 256;
 
 impl Piece {
     /// Bounds a child that was looked ahead at with full effort, from what the look found; keeps the better.
-    fn finish(
-        &mut self,
-        ground: &Ground,
-        (parent, effort): (&Piece, Effort),
-        (looked, inherits): (Piece, bool),
-    ) -> Result<(), Error> {
-        if inherits {
-            // Now and then from the box again: that wins back what the planes of ancestors cut off.
-            let inherits = !self.splits.len().is_multiple_of(FRESH);
-            self.bound(ground, Some(parent), Effort { inherits, ..effort })?;
-        } else {
-            let from = if looked.base.is_some() { &looked } else { parent };
-            self.bound(ground, Some(from), effort)?;
-        }
+    fn finish(&mut self, ground: &Ground, (parent, effort): (&Piece, Effort), looked: Piece) -> Result<(), Error> {
+        let from = if looked.base.is_some() { &looked } else { parent };
+        self.bound(ground, Some(from), effort)?;
         let samples = std::mem::take(&mut self.samples);
         let mut looked = Piece { samples, ..looked };
         looked.count(ground, None);
@@ -580,8 +542,6 @@ impl Piece {
     }
 }
 
-/// After so many splits of `ReLU`s a polytope is derived from its box, not from its parent's polytope.
-const FRESH: usize = 4;
 /// Samples of a look ahead.
 const LOOK_SAMPLES: usize = 1024;
 

@@ -211,11 +211,5 @@ pub fn score(ground: &Ground, children: &[Piece; 2]) -> f64 {
 const SMOOTH: f64 = 0.5;
 
 /// The effort of a look ahead.
-pub const LOOK: Effort = Effort {
-    steps: 4,
-    inner_steps: 0,
-    n_points: 96,
-    fills: false,
-    trim: Trim { share: 0.0, steps: 4 },
-    inherits: false,
-};
+pub const LOOK: Effort =
+    Effort { steps: 4, inner_steps: 0, n_points: 96, fills: false, trim: Trim { share: 0.0, steps: 4 } };

@@ -46,7 +46,7 @@ struct Held {
 }
 
 /// Samples that planes are fitted to, at most.
-const MOST_SAMPLES: usize = 2048;
+const MOST_SAMPLES: usize = 1024;
 /// Fewer samples say nothing of quantiles.
 const MIN_SAMPLES: usize = 24;
 /// A cut that narrows an interval by less than this share is not worth a plane.
@@ -56,23 +56,13 @@ const LEAST_GAIN: f64 = 0.1;
 ///
 /// # Errors
 /// When the bounds fail.
-pub fn inside(
-    ground: &Ground,
-    piece: &Piece,
-    (base, start): (Base, Vec<Plane>),
-    trim: Trim,
-) -> Result<Option<Inside>, Error> {
+pub fn inside(ground: &Ground, piece: &Piece, base: Base, trim: Trim) -> Result<Option<Inside>, Error> {
     let n = ground.reduced.n_free();
     let mut base = base;
-    let mut planes: Vec<Plane> = start;
+    let mut planes: Vec<Plane> = Vec::new();
     let all: Vec<usize> = (0..piece.samples.len()).filter(|&s| piece.samples.is_inside[s]).collect();
     let stride = all.len().div_ceil(MOST_SAMPLES).max(1);
     let mut kept: Vec<usize> = all.into_iter().step_by(stride).collect();
-    if !planes.is_empty() {
-        let points: Vec<f32> = kept.iter().flat_map(|&s| piece.samples.point(s, n)).copied().collect();
-        let holds = least_values(&planes, &points, n);
-        kept = kept.into_iter().zip(holds).filter(|(_, least)| *least >= 0.0).map(|(s, _)| s).collect();
-    }
     let last_split = piece.splits.iter().map(|split| split.node).max();
     for &node in ground.activations {
         let splits: Vec<Split> = piece.splits.iter().copied().filter(|split| split.node == node).collect();
