@@ -52,7 +52,9 @@ fn every_preimage_job_reaches_its_target() {
         } else {
             let Some(data) = reference() else { continue };
             let problems = data.join("preimage/problems.json");
-            run_json(&["preimage", text(&problems), "--id", value["id"].as_str().unwrap(), "--max-subdomains", "40"])
+            let id = value["id"].as_str().unwrap();
+            let few = ["--max-subdomains", "40", "--search-samples", "8192", "--report-samples", "8192"];
+            run_json(&[&["preimage", text(&problems), "--id", id][..], &few].concat())
         };
         assert_eq!(result["job"], "preimage");
         assert!(status == 0 || (!is_ours && status == 3), "{}: {result}", job.display());

@@ -108,3 +108,80 @@ fn mistakes_in_a_problem_are_named() {
         assert!(run.stderr.contains(expected) && run.stderr.contains("problem.json"), "{content}: {}", run.stderr);
     }
 }
+
+#[test]
+fn a_written_preimage_is_checked_exported_and_gone_on_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let [out, more, wrong, set] = ["a.json", "b.json", "c.json", "a.vnnlib"].map(|name| folder.path().join(name));
+    let problem = example("preimages/parking.json");
+    let few = ["preimage", text(&problem), "--coverage", "0.999", "--max-subdomains", "30", "--out", text(&out)];
+    let (status, first) = run_json(&few);
+    assert_eq!((status, &first["reason"]), (3, &"subdomain limit".into()), "{first}");
+
+    // What was written so far is valid, and a run goes on from it.
+    let check =
+        |file, points| run_json(&["preimage", "check", "--preimage", file, "--points", points, "--facets", "500"]);
+    let (status, checked) = check(text(&out), "100000");
+    assert_eq!((status, &checked["contradictions"], &checked["points"]), (0, &0.into(), &100_000.into()), "{checked}");
+    assert!(checked["facets"].as_u64().unwrap() > 100);
+    let go_on = ["preimage", text(&problem), "--continue", text(&out), "--out", text(&more), "--coverage", "0.95"];
+    let (status, second) = run_json(&go_on);
+    assert_eq!((status, &second["reached"]), (0, &true.into()), "{second}");
+    let polytopes = |result: &Value| result["polytopes"].as_array().unwrap().clone();
+    assert!(polytopes(&second).len() > polytopes(&first).len());
+    assert_eq!(check(text(&more), "100000").0, 0);
+    let other = ["preimage", text(&problem), "--continue", text(&out), "--mode", "over"];
+    let run_of_other = run(&other);
+    assert!(run_of_other.status == 2 && run_of_other.stderr.contains("mode"), "{}", run_of_other.stderr);
+
+    // A file that claims too much is rejected.
+    let mut claimed = second.clone();
+    let ends = claimed["region"].clone();
+    claimed["polytopes"] = json!([{ "lower": ends["lower"], "upper": ends["upper"], "a": [], "b": [] }]);
+    fs::write(&wrong, claimed.to_string()).unwrap();
+    let (status, rejected) = check(text(&wrong), "2000");
+    assert!(status == 1 && rejected["contradictions"].as_u64().unwrap() > 1000, "{rejected}");
+
+    // The exported set is the union.
+    let export = run(&["preimage", "export", "--preimage", text(&more), "--vnnlib", text(&set)]);
+    assert_eq!(export.status, 0, "{}", export.stderr);
+    let property = network::vnnlib::read(&set).unwrap();
+    let mut n_held = 0;
+    for k in 0..2500 {
+        let x = [f64::from(k % 50) * 0.04 + 0.0123, f64::from(k / 50) * 0.04 + 0.0077];
+        let is_held = polytopes(&second).iter().any(|polytope| holds(polytope, &x));
+        assert_eq!(property.violated_at(&x, &[]).is_some(), is_held, "{x:?}");
+        n_held += usize::from(is_held);
+    }
+    assert!(n_held > 100, "{n_held}");
+}
+
+#[test]
+fn a_coverage_is_certified() {
+    let problem = example("preimages/parking.json");
+    for (mode, coverage) in [("under", "0.95"), ("over", "1.1")] {
+        let (status, result) = run_json(&[
+            "preimage",
+            text(&problem),
+            "--mode",
+            mode,
+            "--coverage",
+            coverage,
+            "--certify",
+            "--max-subdomains",
+            "3000",
+        ]);
+        assert_eq!(status, 0, "{result}");
+        let (certified, goal) = (result["certified"]["coverage"].as_f64().unwrap(), coverage.parse::<f64>().unwrap());
+        let interval = numbers(&result["coverage_interval"]);
+        // The second search has a margin of its own.
+        let is_near = if mode == "under" {
+            certified > 0.6 * goal && certified < interval[1] + 0.01
+        } else {
+            certified < 1.6 * goal && certified > interval[0] - 0.01
+        };
+        assert!(is_near, "{mode}: {certified}, {interval:?}");
+    }
+    let refused = run(&["preimage", text(&example("preimages/digits_patch.json")), "--certify"]);
+    assert!(refused.status == 2 && refused.stderr.contains("9 inputs vary"), "{}", refused.stderr);
+}

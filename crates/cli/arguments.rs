@@ -271,6 +271,10 @@ pub struct PreimageTask {
     /// Approximation volume over preimage volume at which to stop [default: the problem's, else 0.9 or 1.1]
     #[arg(long, value_name = "C")]
     pub coverage: Option<f64>,
+    /// Go on from the polytopes of an earlier run of the same problem, which are taken as proved
+    #[arg(long = "continue", value_name = "PREIMAGE.json")]
+    #[serde(rename = "continue")]
+    pub resume: Option<PathBuf>,
     /// Where to write the polytopes
     #[arg(long, value_name = "PREIMAGE.json")]
     pub out: Option<PathBuf>,
@@ -289,6 +293,10 @@ pub struct PreimageTask {
     /// Share of a piece's samples that each layer may lose where corners are cut off, in [0, 1) [default: 0, or 0.02 where more than 8 inputs vary]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub trim: Option<f64>,
+    /// Also compute the coverage from exact volumes and a second search on the other side of the boundary (at most 6 inputs that vary)
+    #[arg(long)]
+    #[serde(default)]
+    pub certify: bool,
     /// Fresh samples that decide; the reported figures take twice as many [default: 131072]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub report_samples: Option<usize>,
@@ -299,6 +307,38 @@ pub struct PreimageTask {
 pub enum PreimageCommand {
     /// Say which points lie in it; no network is needed
     Contains(ContainsTask),
+    /// Look for a point that contradicts it, with the network itself
+    Check(CheckPreimageTask),
+    /// Write the union of its polytopes as VNN-LIB
+    Export(ExportTask),
+}
+
+/// A preimage and how hard to look.
+#[derive(Debug, Clone, Args)]
+pub struct CheckPreimageTask {
+    /// The preimage, as `--out` or `--json` writes it
+    #[arg(long, value_name = "P.json")]
+    pub preimage: PathBuf,
+    /// The network, if it is not where the file says
+    #[arg(long, value_name = "N.onnx")]
+    pub network: Option<PathBuf>,
+    /// Fresh points of the region
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    pub points: u64,
+    /// Points that are bisected onto facets
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub facets: u64,
+}
+
+/// A preimage and where to write it.
+#[derive(Debug, Clone, Args)]
+pub struct ExportTask {
+    /// The preimage, as `--out` or `--json` writes it
+    #[arg(long, value_name = "P.json")]
+    pub preimage: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "P.vnnlib")]
+    pub vnnlib: PathBuf,
 }
 
 /// A preimage and points.
@@ -360,6 +400,7 @@ impl PreimageTask {
         start_at(&mut self.problem, folder);
         start_at(&mut self.out, folder);
         start_at(&mut self.plot, folder);
+        start_at(&mut self.resume, folder);
     }
 }
 

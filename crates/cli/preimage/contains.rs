@@ -65,19 +65,24 @@ fn read(path: &Path) -> Result<Vec<PolytopeFields>> {
     let file: PreimageFile = serde_json::from_str(&input::text(path)?)
         .with_context(|| format!("{place}: expected a preimage, as `diadem preimage --out` writes it"))?;
     for (k, polytope) in file.polytopes.iter().enumerate() {
-        let n = polytope.lower.len();
-        let is_sane = polytope.upper.len() == n
-            && polytope.a.len() == polytope.b.len()
-            && polytope.a.iter().all(|row| row.len() == n)
-            && n == file.polytopes[0].lower.len();
-        if !is_sane {
-            bail!("{place}: polytope {k}: expected as many coefficients as inputs, and a constant for each row");
-        }
+        polytope.check(file.polytopes[0].lower.len()).with_context(|| format!("{place}: polytope {k}"))?;
     }
     Ok(file.polytopes)
 }
 
 impl PolytopeFields {
+    /// Checks that its parts fit each other and so many inputs.
+    pub fn check(&self, n: usize) -> Result<()> {
+        let is_sane = self.lower.len() == n
+            && self.upper.len() == n
+            && self.a.len() == self.b.len()
+            && self.a.iter().all(|row| row.len() == n);
+        if !is_sane {
+            bail!("expected as many coefficients as inputs, and a constant for each row");
+        }
+        Ok(())
+    }
+
     /// Whether the polytope holds the point.
     pub fn contains(&self, x: &[f64]) -> bool {
         let value = |(a, b): (&Vec<f64>, &f64)| a.iter().zip(x).fold(*b, |sum, (a, x)| sum + a * x);

@@ -1,9 +1,12 @@
 //! `diadem preimage`: a union of polytopes inside or around a preimage.
 
+mod check;
 mod contains;
+mod export;
 mod plot;
 mod problem;
 mod result;
+mod stored;
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use driver::Limits;
-use driver::preimage::{PreimageOptions, PreimageSearch, Round};
+use driver::preimage::{Certified, PreimageOptions, PreimageSearch, Round};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::arguments::{PreimageCommand, PreimageTask};
@@ -22,11 +25,14 @@ use crate::status::Status;
 pub use problem::ModeName;
 use problem::Question;
 use result::PreimageResult;
+use stored::Stored;
 
 /// Approximates a preimage, or uses one that was found before.
 pub fn run(task: &PreimageTask, session: &Session) -> Result<Status> {
     match &task.command {
         Some(PreimageCommand::Contains(task)) => contains::run(task, session),
+        Some(PreimageCommand::Check(task)) => check::run(task, session),
+        Some(PreimageCommand::Export(task)) => export::run(task, session),
         None => approximate(task, session),
     }
 }
@@ -36,6 +42,10 @@ fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
     let path = task.problem.as_deref().context("preimage needs a problem file")?;
     let question = Question::read(path, task)?;
     let default = PreimageOptions::default();
+    let known = match &task.resume {
+        Some(path) => Stored::read(path)?.elements_of(&question.problem).with_context(|| path.display().to_string())?,
+        None => Vec::new(),
+    };
     let options = PreimageOptions {
         coverage: question.coverage,
         limits: Limits { time_s: session.timeout_s, subdomains: task.max_subdomains, ..Limits::default() },
@@ -44,7 +54,11 @@ fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
         n_samples: task.search_samples,
         trim: task.trim,
         n_report: task.report_samples.unwrap_or(default.n_report),
+        known,
     };
+    if task.certify {
+        Certified::check(&question.problem)?;
+    }
     let search = PreimageSearch::new(&question.problem, session.device()?)?;
     let bar = bar(session.is_quiet);
     let outcome = search.run(&options, &mut |round: Round| {
@@ -56,7 +70,10 @@ fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
     });
     bar.finish_and_clear();
     let outcome = outcome?;
-    let result = PreimageResult::new(&question, &outcome, session.seed, start.elapsed().as_secs_f64());
+    let mut result = PreimageResult::new(&question, &outcome, session.seed, start.elapsed().as_secs_f64());
+    if task.certify {
+        result.certify(&Certified::of(&question.problem, &outcome, session.device()?, &options)?);
+    }
     session.print(&result.text(session.is_quiet));
     if let Some(out) = &task.out {
         write(out, &result)?;

@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use driver::preimage::{Element, Interval, OutputPolytope, PreimageOutcome};
+use driver::preimage::{Certified, Element, Interval, OutputPolytope, PreimageOutcome};
 use serde::{Deserialize, Serialize};
 
 use crate::console;
@@ -19,6 +19,8 @@ pub struct PreimageResult {
     coverage_target: f64,
     coverage: f64,
     coverage_interval: [f64; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certified: Option<CertifiedFields>,
     preimage_volume: f64,
     preimage_volume_interval: [f64; 2],
     approximation_volume: f64,
@@ -35,6 +37,18 @@ pub struct PreimageResult {
     free_inputs: Vec<usize>,
     polytopes: Vec<PolytopeFields>,
     rounds: Vec<RoundFields>,
+}
+
+/// A coverage from computed volumes.
+#[derive(Debug, Serialize)]
+struct CertifiedFields {
+    /// At least this (mode under), or at most (mode over).
+    coverage: f64,
+    approximation_volume: f64,
+    approximation_volume_error: f64,
+    /// What lies outside the preimage (mode under) or inside (mode over).
+    opposite_volume: f64,
+    opposite_volume_error: f64,
 }
 
 /// A box.
@@ -96,6 +110,7 @@ impl PreimageResult {
             coverage_target: question.coverage,
             coverage: outcome.coverage,
             coverage_interval: ends(outcome.coverage_interval),
+            certified: None,
             preimage_volume: outcome.preimage_volume,
             preimage_volume_interval: ends(outcome.preimage_interval),
             approximation_volume: outcome.approximation_volume,
@@ -116,6 +131,17 @@ impl PreimageResult {
         }
     }
 
+    /// Adds the coverage that was computed, not sampled.
+    pub fn certify(&mut self, certified: &Certified) {
+        self.certified = Some(CertifiedFields {
+            coverage: certified.coverage,
+            approximation_volume: certified.approximation.value,
+            approximation_volume_error: certified.approximation.error,
+            opposite_volume: certified.opposite.value,
+            opposite_volume_error: certified.opposite.error,
+        });
+    }
+
     /// The result for people.
     pub fn text(&self, is_quiet: bool) -> String {
         let verdict = if self.reached { "reached" } else { "missed" };
@@ -126,6 +152,10 @@ impl PreimageResult {
             self.coverage,
             console::count(self.polytopes.len() as u64)
         );
+        if let Some(certified) = &self.certified {
+            let side = if self.mode == "under" { "at least" } else { "at most" };
+            let _ = writeln!(text, "coverage {side} {:.6}, computed from volumes", certified.coverage);
+        }
         if !is_quiet {
             let [low, high] = self.preimage_volume_interval;
             let _ = writeln!(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bounds::Device;
 use driver::preimage::{
-    Marginal, Mode, OutputPolytope, PreimageOptions, PreimageOutcome, PreimageProblem, PreimageSearch, PreimageStop,
-    Prior,
+    Audit, AuditOptions, Certified, Marginal, Mode, OutputPolytope, PreimageOptions, PreimageOutcome, PreimageProblem,
+    PreimageSearch, PreimageStop, Prior,
 };
 use driver::{Interrupt, Limits};
 use network::{Activation, Affine, BoxRegion, Dense, LinearMap, Network, NodeId, Op};
@@ -300,5 +300,84 @@ fn nonsense_is_refused_with_a_reason() {
         let problem = PreimageProblem { targets, ..problem.clone() };
         let error = PreimageSearch::new(&problem, &Device::Host).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn an_audit_finds_what_is_wrong_and_nothing_else() {
+    let options_of = |seed| AuditOptions { points: 40_000, facets: 400, seed, interrupt: Interrupt::default() };
+    for mode in [Mode::Under, Mode::Over] {
+        let problem = random(7, 2, &[3, 12, 10, 3], mode);
+        let outcome = solve(&problem, &options(if mode == Mode::Under { 0.9 } else { 1.1 }, 300));
+        let audit = Audit::of(&problem, &outcome.elements, &options_of(1)).unwrap();
+        assert_eq!((audit.n_points, audit.n_contradictions), (40_000, 0), "{audit:?}");
+        assert!(audit.n_facets > 100 && audit.n_inside > 1_000, "{audit:?}");
+        // Planes that are moved by a little, the wrong way.
+        let mut wrong = outcome.elements.clone();
+        let by = if mode == Mode::Under { 0.2 } else { -0.2 };
+        wrong.iter_mut().flat_map(|element| &mut element.planes).for_each(|plane| plane.b += by);
+        let audit = Audit::of(&problem, &wrong, &options_of(2)).unwrap();
+        assert!(audit.n_contradictions > 0 && !audit.contradictions.is_empty(), "{mode:?}: {audit:?}");
+        wrong[0].lower.push(0.0);
+        assert!(Audit::of(&problem, &wrong, &options_of(3)).is_err());
+    }
+}
+
+#[test]
+fn a_coverage_is_certified_by_volumes() {
+    // The half square: everything is known.
+    for mode in [Mode::Under, Mode::Over] {
+        let problem = PreimageProblem { mode, ..half() };
+        let options = options(if mode == Mode::Under { 0.99 } else { 1.01 }, 50);
+        let outcome = solve(&problem, &options);
+        let certified = Certified::of(&problem, &outcome, &Device::Host, &options).unwrap();
+        assert!((certified.coverage - 1.0).abs() < 1e-4, "{certified:?}");
+        assert!((certified.approximation.value - 0.5).abs() < 1e-4 && certified.approximation.error < 1e-9);
+    }
+    // Random networks with up to three rows: on the safe side of the sampled interval.
+    for seed in 60..66 {
+        for mode in [Mode::Under, Mode::Over] {
+            let problem = random(seed, 1 + seed as usize % 3, &[2 + seed as usize % 3, 12, 8, 3], mode);
+            let options = options(if mode == Mode::Under { 0.9 } else { 1.1 }, 300);
+            let outcome = solve(&problem, &options);
+            let Certified { coverage, approximation, .. } =
+                Certified::of(&problem, &outcome, &Device::Host, &options).unwrap();
+            let interval = outcome.coverage_interval;
+            let width = interval.upper - interval.lower;
+            match mode {
+                Mode::Under => assert!(coverage > 0.0 && coverage <= interval.upper + width, "{seed}: {coverage}"),
+                Mode::Over => assert!(coverage >= interval.lower - width, "{seed}: {coverage}"),
+            }
+            let sampled = outcome.approximation_interval;
+            let slack = sampled.upper - sampled.lower;
+            let value = approximation.value;
+            assert!(sampled.lower - slack <= value && value <= sampled.upper + slack, "{seed}: {value}, {sampled:?}");
+        }
+    }
+    let wide = random(1, 1, &[7, 6, 2], Mode::Under);
+    assert!(Certified::check(&wide).unwrap_err().to_string().contains("7 inputs vary"));
+}
+
+#[test]
+fn a_run_goes_on_from_what_another_found() {
+    for mode in [Mode::Under, Mode::Over] {
+        for (seed, widths) in [(3, &[3, 12, 10, 3][..]), (101, &[9, 10, 8, 3])] {
+            let problem = random(seed, 1, widths, mode);
+            let goal = if mode == Mode::Under { 0.97 } else { 1.03 };
+            let first = solve(&problem, &options(goal, 40));
+            let known = first.elements.clone();
+            let next = PreimageOptions { known, seed: 1, ..options(goal, 400) };
+            let second = solve(&problem, &next);
+            check(&problem, &second, 3_000, &format!("{seed}, {mode:?}"));
+            // Both figures are sampled.
+            match mode {
+                Mode::Under => {
+                    assert!(second.coverage_interval.upper >= first.coverage_interval.lower, "{seed}");
+                    let is_kept = first.elements.iter().zip(&second.elements).all(|(a, b)| a.planes == b.planes);
+                    assert!(is_kept && second.elements.len() >= first.elements.len(), "{seed}");
+                }
+                Mode::Over => assert!(second.coverage_interval.lower <= first.coverage_interval.upper, "{seed}"),
+            }
+        }
     }
 }

@@ -69,6 +69,8 @@
 //! # Ok::<(), driver::Error>(())
 //! ```
 
+mod audit;
+mod certified;
 mod element;
 mod interval;
 mod outcome;
@@ -82,10 +84,15 @@ mod splitting;
 mod stream;
 mod tree;
 mod trim;
+mod volume;
 
+pub use audit::{Audit, AuditOptions};
+pub use bounds::Plane;
+pub use certified::Certified;
 pub use element::Element;
 pub use interval::{Interval, clopper_pearson};
 pub use outcome::{PreimageOutcome, PreimageStop, Round};
 pub use prior::{Marginal, Prior};
 pub use problem::{Mode, OutputPolytope, PreimageProblem};
 pub use search::{PreimageOptions, PreimageSearch};
+pub use volume::Volume;

@@ -35,6 +35,8 @@ pub struct PreimageOptions {
     pub trim: Option<f64>,
     /// Fresh samples behind the reported figures.
     pub n_report: usize,
+    /// Polytopes of an earlier run of the same problem, to go on from.
+    pub known: Vec<Element>,
 }
 
 impl Default for PreimageOptions {
@@ -47,6 +49,7 @@ impl Default for PreimageOptions {
             n_samples: None,
             trim: None,
             n_report: 1 << 17,
+            known: Vec::new(),
         }
     }
 }
@@ -131,19 +134,28 @@ impl<'a> PreimageSearch<'a> {
         let plan = self.plan(options);
         let samples = self.samples(stream, &ends, plan.n_samples)?;
         let preimage = samples.n_inside() as f64 * samples.weight;
-        let mut root = Piece::open(ends, Vec::new(), Vec::new(), samples, 0);
-        root.bound(&ground, None, plan.effort(ROOT))?;
+        self.check_known(&options.known)?;
         let mut tree = Tree::default();
-        let mut open = vec![tree.push(root)];
-        let (mut subdomains, mut serial) = (1_u64, 1_u64);
+        let mut open = Vec::new();
+        // What polytopes of an earlier run hold.
+        let mut known = 0.0;
+        for mut root in self.roots(ends, samples, &options.known) {
+            if mode == Mode::Under {
+                known = preimage - root.samples.n_inside() as f64 * root.samples.weight;
+            }
+            root.bound(&ground, None, plan.effort(ROOT))?;
+            open.push(tree.push_root(root));
+        }
+        let n_known = if mode == Mode::Under { options.known.len() } else { 0 };
+        let (mut subdomains, mut serial) = (open.len() as u64, open.len() as u64);
         let mut rounds = Vec::new();
         // How far past the target the estimate must be before fresh samples are asked.
         let mut margin = 0.004;
         let stop = loop {
             let best = tree.best(mode);
-            let estimate = ratio(best.volume, preimage);
-            let round =
-                Round { time_s: clock.elapsed().as_secs_f64(), coverage: estimate, polytopes: best.n_polytopes };
+            let estimate = ratio(known + best.volume, preimage);
+            let polytopes = n_known + best.n_polytopes;
+            let round = Round { time_s: clock.elapsed().as_secs_f64(), coverage: estimate, polytopes };
             rounds.push(round);
             watch(round);
             if preimage == 0.0 && mode == Mode::Under {
@@ -154,8 +166,8 @@ impl<'a> PreimageSearch<'a> {
                 Mode::Over => coverage <= options.coverage - margin,
             };
             if is_past(estimate) {
-                let selection = self.thinned(&tree, options, margin, preimage);
-                let elements = tree.elements(&selection, &self.reduced, mode);
+                let selection = self.thinned(&tree, options, margin, (preimage, known));
+                let elements = self.elements(&tree, &selection, options);
                 let counts = self.measure(&elements, options, (Purpose::Decision, rounds.len() as u64), 1)?.0;
                 let (coverage, interval) = counts.coverage(mode, 0.002);
                 let is_reached = match mode {
@@ -169,7 +181,7 @@ impl<'a> PreimageSearch<'a> {
                     Mode::Under => options.coverage - interval.lower,
                     Mode::Over => interval.upper - options.coverage,
                 };
-                let optimism = (estimate_of(&selection, preimage) - coverage).abs();
+                let optimism = (ratio(known + selection.volume, preimage) - coverage).abs();
                 margin += missing.max(0.25 * optimism).max(0.001);
             }
             match clock.stop(subdomains, 0) {
@@ -188,7 +200,7 @@ impl<'a> PreimageSearch<'a> {
             let count = open.iter().take_while(|&&at| tree.piece(at).tally.undecided(mode) >= least).count();
             let chosen: Vec<usize> = open.drain(..count.min(MOST_PIECES)).collect();
             let pieces: Vec<&Piece> = chosen.iter().map(|&at| tree.piece(at)).collect();
-            let (children, n_bounded) = self.expand(&ground, &pieces, plan, (serial, options.seed))?;
+            let (children, n_bounded) = self.expand(&ground, &pieces, plan, (serial, &clock, options))?;
             serial += 2 * chosen.len() as u64;
             subdomains += n_bounded;
             for (at, children) in chosen.into_iter().zip(children) {
@@ -197,7 +209,7 @@ impl<'a> PreimageSearch<'a> {
                 }
             }
         };
-        self.report(&tree, options, (margin, preimage), Report { stop, subdomains, rounds })
+        self.report(&tree, options, (margin, preimage, known), Report { stop, subdomains, rounds })
     }
 
     /// How to search, by how many inputs vary.
@@ -211,13 +223,58 @@ impl<'a> PreimageSearch<'a> {
     }
 
     /// The fewest elements that should still reach the target.
-    fn thinned(&self, tree: &Tree, options: &PreimageOptions, margin: f64, preimage: f64) -> Selection {
+    fn thinned(&self, tree: &Tree, options: &PreimageOptions, margin: f64, (preimage, known): (f64, f64)) -> Selection {
         let mode = self.problem.mode;
         let goal = match mode {
             Mode::Under => (options.coverage + margin).min(0.5 + 0.5 * options.coverage),
             Mode::Over => options.coverage - margin,
         };
-        tree.fewest(mode, goal * preimage)
+        tree.fewest(mode, goal * preimage - known)
+    }
+
+    /// What an earlier run found must belong to this problem's inputs.
+    fn check_known(&self, known: &[Element]) -> Result<(), Error> {
+        let n = self.reduced.n_free();
+        match known.iter().find(|element| element.lower.len() != n) {
+            None if self.problem.mode == Mode::Over && self.reduced.targets.len() > 1 && !known.is_empty() => {
+                Err(Error::question("an over-approximation of several output polytopes cannot go on from a file"))
+            }
+            None => Ok(()),
+            Some(element) => {
+                let given = element.lower.len();
+                Err(Error::question(format!("a polytope to go on from has {given} inputs, but {n} vary")))
+            }
+        }
+    }
+
+    /// Where the search starts: the region; or, of an over-approximation that goes on, its polytopes. Of an under-approximation that goes
+    /// on, the samples that its polytopes do not hold.
+    fn roots(&self, ends: Box<[f32]>, samples: Samples, known: &[Element]) -> Vec<Piece> {
+        let n = self.reduced.n_free();
+        let precise = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+        if self.problem.mode == Mode::Under || known.is_empty() {
+            let is_new = |x: &[f32]| known.is_empty() || !known.iter().any(|element| element.contains(&precise(x)));
+            return vec![Piece::open(ends, Vec::new(), Vec::new(), samples.filtered(n, is_new), 0)];
+        }
+        let root = |(serial, element): (usize, &Element)| {
+            // Rounded outward: whatever the polytope holds stays inside.
+            let lower =
+                element.lower.iter().map(|&x| if f64::from(x as f32) > x { (x as f32).next_down() } else { x as f32 });
+            let upper =
+                element.upper.iter().map(|&x| if f64::from(x as f32) < x { (x as f32).next_up() } else { x as f32 });
+            let ends = lower.chain(upper).collect();
+            let own = samples.filtered(n, |x| element.contains(&precise(x)));
+            Piece::open(ends, Vec::new(), element.planes.clone(), own, serial as u64)
+        };
+        known.iter().enumerate().map(root).collect()
+    }
+
+    /// The polytopes of a selection, after those of an earlier run.
+    fn elements(&self, tree: &Tree, selection: &Selection, options: &PreimageOptions) -> Vec<Element> {
+        let mode = self.problem.mode;
+        let mut elements = if mode == Mode::Under { options.known.clone() } else { Vec::new() };
+        elements.extend(tree.elements(selection, &self.reduced, mode));
+        elements
     }
 
     /// The best cut of every piece, its children bounded; none where nothing can be cut.
@@ -227,7 +284,7 @@ impl<'a> PreimageSearch<'a> {
         ground: &Ground,
         pieces: &[&Piece],
         plan: Plan,
-        (serial, seed): (u64, u64),
+        (serial, clock, options): (u64, &Clock, &PreimageOptions),
     ) -> Result<(Vec<Option<[Piece; 2]>>, u64), Error> {
         let n = self.reduced.n_free();
         // A look needs fewer samples.
@@ -246,6 +303,9 @@ impl<'a> PreimageSearch<'a> {
             .par_iter()
             .with_min_len(1)
             .map(|&(p, cut)| {
+                if clock.stop(0, 0).is_some() {
+                    return Ok(None);
+                }
                 let (piece, (operands, spread)) = (&thin[p], &prepared[p]);
                 let made = sides(ground, piece, cut, operands, serial + 2 * p as u64)?;
                 let Some(mut children) = made else { return Ok(None) };
@@ -266,13 +326,13 @@ impl<'a> PreimageSearch<'a> {
             }
         }
         let finish = |(p, best): (usize, Option<(f64, Cut, [Piece; 2])>)| {
-            let Some((_, cut, looked)) = best else { return Ok(None) };
+            let Some((_, cut, looked)) = best.filter(|_| clock.stop(0, 0).is_none()) else { return Ok(None) };
             let operands = operands(ground, pieces[p], &[cut])?;
             let Some(mut children) = sides(ground, pieces[p], cut, &operands, serial + 2 * p as u64)? else {
                 return Ok(None);
             };
             for (child, looked) in children.iter_mut().zip(looked) {
-                self.refill(child, seed)?;
+                self.refill(child, options)?;
                 child.finish(ground, (pieces[p], plan.effort(FULL)), looked)?;
             }
             Ok(Some(children))
@@ -284,17 +344,21 @@ impl<'a> PreimageSearch<'a> {
     }
 
     /// Draws fresh samples where too few are left that could be won.
-    fn refill(&self, piece: &mut Piece, seed: u64) -> Result<(), Error> {
+    fn refill(&self, piece: &mut Piece, options: &PreimageOptions) -> Result<(), Error> {
         let mode = self.problem.mode;
         let n_inside = piece.samples.n_inside();
         let n_wanted = if mode == Mode::Under { n_inside } else { piece.samples.len() - n_inside };
         if n_wanted == 0 || n_wanted >= FEW_SAMPLES {
             return Ok(());
         }
-        let stream = CounterStream::new(seed, Purpose::Search, piece.serial + 1);
+        let stream = CounterStream::new(options.seed, Purpose::Search, piece.serial + 1);
         let drawn = self.samples(stream, &piece.ends, TRIES)?;
         let n = self.reduced.n_free();
         let mut drawn = drawn;
+        if mode == Mode::Under && !options.known.is_empty() {
+            let is_known = |x: &[f64]| options.known.iter().any(|element| element.contains(x));
+            drawn = drawn.filtered(n, |x| !is_known(&x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>()));
+        }
         if !piece.splits.is_empty() {
             let operands: Vec<usize> = piece
                 .splits
@@ -404,14 +468,17 @@ impl<'a> PreimageSearch<'a> {
         &self,
         tree: &Tree,
         options: &PreimageOptions,
-        (margin, preimage): (f64, f64),
+        (margin, preimage, known): (f64, f64, f64),
         report: Report,
     ) -> Result<PreimageOutcome, Error> {
         let mode = self.problem.mode;
         let Report { stop, subdomains, rounds } = report;
-        let selection =
-            if stop == PreimageStop::Target { self.thinned(tree, options, margin, preimage) } else { tree.best(mode) };
-        let mut elements = tree.elements(&selection, &self.reduced, mode);
+        let selection = if stop == PreimageStop::Target {
+            self.thinned(tree, options, margin, (preimage, known))
+        } else {
+            tree.best(mode)
+        };
+        let mut elements = self.elements(tree, &selection, options);
         let (counts, hits) = self.measure(&elements, options, (Purpose::Report, 0), 2)?;
         for (element, hits) in elements.iter_mut().zip(hits) {
             element.volume = hits as f64 / counts.n as f64;
@@ -425,7 +492,8 @@ impl<'a> PreimageSearch<'a> {
             Mode::Under => coverage_interval.lower >= options.coverage,
             Mode::Over => coverage_interval.upper <= options.coverage,
         };
-        let is_disjoint = self.reduced.targets.len() == 1
+        let is_disjoint = options.known.is_empty()
+            && self.reduced.targets.len() == 1
             && (mode == Mode::Under || selection.nodes.iter().all(|&at| tree.piece(at).splits.is_empty()));
         Ok(PreimageOutcome {
             elements,
@@ -493,10 +561,6 @@ impl Counts {
             }
         }
     }
-}
-
-fn estimate_of(selection: &Selection, preimage: f64) -> f64 {
-    ratio(selection.volume, preimage)
 }
 
 /// Approximation over preimage; both may be nothing.

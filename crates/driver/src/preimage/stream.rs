@@ -16,6 +16,8 @@ pub enum Purpose {
     Decision = 2,
     /// The figures that are reported.
     Report = 3,
+    /// Looking for contradictions.
+    Audit = 4,
 }
 
 impl CounterStream {

@@ -7,6 +7,7 @@ use crate::preimage::reduced::Reduced;
 #[derive(Debug, Default)]
 pub struct Tree {
     nodes: Vec<Node>,
+    roots: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -27,8 +28,15 @@ pub struct Selection {
 }
 
 impl Tree {
-    /// Adds a piece without a parent, or a child; returns its place.
-    pub fn push(&mut self, piece: Piece) -> usize {
+    /// Adds a piece without a parent; returns its place.
+    pub fn push_root(&mut self, piece: Piece) -> usize {
+        let place = self.push(piece);
+        self.roots.push(place);
+        place
+    }
+
+    /// Adds a child; returns its place.
+    fn push(&mut self, piece: Piece) -> usize {
         self.nodes.push(Node { piece, children: None });
         self.nodes.len() - 1
     }
@@ -85,7 +93,7 @@ impl Tree {
             };
         }
         let mut selection = Selection::default();
-        let mut open = vec![0];
+        let mut open: Vec<usize> = self.roots.iter().rev().copied().collect();
         while let Some(at) = open.pop() {
             match self.nodes[at].children {
                 Some([left, right]) if !best[at].1 => open.extend([right, left]),
