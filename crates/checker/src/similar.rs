@@ -111,9 +111,9 @@ impl SimilarImages {
     /// That some other class is at least as large as this one, on a box that contains the set.
     ///
     /// # Errors
-    /// When there is no such class.
+    /// When there is no such class, or no other.
     pub fn misclassified(&self, class: usize, n_outputs: usize) -> Result<Property, Error> {
-        if class >= n_outputs {
+        if n_outputs < 2 || class >= n_outputs {
             return Err(Error::Mismatch(format!("class {class} of a network with {n_outputs} outputs")));
         }
         let (lower, upper) = self.enclosure();
@@ -161,6 +161,10 @@ impl SimilarImages {
         let (mut lower, mut upper) = (vec![1.0_f64; n], vec![0.0_f64; n]);
         for &[from, to] in &self.cells {
             let Some(ball) = self.ball([from, to]) else { continue };
+            // Balls of tiny thresholds overflow: then nothing is known.
+            if !(ball.quotient.is_finite() && ball.radius.is_finite()) {
+                return (vec![0.0; n], vec![1.0; n]);
+            }
             for i in 0..n {
                 let centre = ball.quotient * self.centred[i];
                 let reach =

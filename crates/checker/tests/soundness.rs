@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use checker::{Lane, Method, Rounding, Row, Scope, Split, bound};
+use checker::{Lane, Method, Rounding, Row, Scope, SimilarImages, Split, bound};
 use network::{Activation, Affine, Conv, Dense, LinearMap, MaxPool, Network, NodeId, Op, WeightError};
 use proptest::prelude::*;
 
@@ -242,4 +242,27 @@ fn errors_of_folded_coefficients_are_paid() {
     for (low, high) in [(scope.bounds(1).0[0], scope.bounds(1).1[0]), (bounds[0], -bounds[1])] {
         assert!(low <= 0.25 && high >= 3.0, "[{low}, {high}]");
     }
+}
+
+#[test]
+fn no_threshold_is_too_small_for_the_box_around_similar_images() {
+    for threshold in [1.0, 0.5, 1e-3, 1e-100, 1e-160, 1e-170, 1e-200, 1e-300, f64::MIN_POSITIVE, 1e-310, 5e-324] {
+        for reference in [vec![0.25, 0.75], vec![0.5, 0.5], vec![0.0], vec![1.0], vec![0.56], vec![0.0, 1.0, 5e-324]] {
+            let set = SimilarImages::new(&reference, threshold).unwrap();
+            let (lower, upper) = set.enclosure();
+            for i in 0..reference.len() {
+                assert!(
+                    lower[i] <= reference[i] && reference[i] <= upper[i],
+                    "{threshold}: {reference:?} leaves its box"
+                );
+            }
+            set.misclassified(0, 2).unwrap();
+            for scale in [1e-300, 1.0, 1e300] {
+                let a: Vec<f64> = (0..reference.len()).map(|i| scale * (i as f64 - 0.5)).collect();
+                let at: f64 = a.iter().zip(&reference).map(|(a, r)| a * r).sum();
+                assert!(set.least(&a, &lower, &upper) <= at);
+            }
+        }
+    }
+    assert!(SimilarImages::new(&[0.5], 0.9).unwrap().misclassified(0, 1).is_err());
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use crate::backward::{Lane, Row, bound};
-use crate::certificate::{BoxState, Digest, Header, PieceState, Tape};
+use crate::certificate::{BoxState, Digest, Evaluation, Header, PieceState, Tape};
 use crate::error::Error;
 use crate::question::Question;
 use crate::scope::{Method, Scope, Split};
@@ -97,6 +97,10 @@ pub fn check(question: &Question, digests: Digests, bytes: &[u8], progress: &Pro
             "ssim" => "the certificate is about a property, not about similar images: give the property".into(),
             _ => "the certificate is about images similar to a reference: give image, class and threshold".into(),
         }));
+    }
+    if question.set.is_some() && tape.header.evaluation != Evaluation::Real {
+        // A member of a set need not be one any more once its pixels are rounded to f32.
+        return Err(Error::Mismatch("nothing is certified of evaluations in f32 of similar images".into()));
     }
     for (what, named, given) in
         [("network", tape.header.network, digests.network), ("property", tape.header.property, digests.property)]
