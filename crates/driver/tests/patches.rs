@@ -13,7 +13,7 @@ use driver::patch::{
     Against, Contents, CoverageOptions, Finding, Patch, PatchAttack, PatchStage, PatchSweep, PatchVerdict, PixelScale,
     Placement, Positions, Scene, Stencil, SweepOptions, Task, changed,
 };
-use driver::{Interrupt, Limits, Silent, Verdict, Verify, VerifyOptions};
+use driver::{Interrupt, Limits, Silent, StopReason, Verdict, Verify, VerifyOptions};
 use network::{
     Activation, Affine, Conv, Dense, Disjunct, HalfSpace, Image, LinearMap, Network, NodeId, Op, Property, onnx,
 };
@@ -202,12 +202,14 @@ fn verdicts_are_those_of_trying_all_contents() {
                 PatchVerdict::Verified => assert!(!is_changed, "{seed}: {finding:?}"),
                 // What lies between two steps may still be found.
                 PatchVerdict::Falsified(_) => {}
+                // Found between floats, and not one at the nearest f32.
+                PatchVerdict::Unknown(StopReason::Precision) => {}
                 _ => panic!("two inputs are decided: {finding:?}"),
             }
         }
         counts(&findings).iter().zip(&mut total).for_each(|(n, total)| *total += n);
     }
-    assert!(total[0] > 50 && total[1] > 20, "{total:?}");
+    assert!(total[0] > 50 && total[1] > 20 && total[2] <= 2, "{total:?}");
 }
 
 #[test]
