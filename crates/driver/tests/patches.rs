@@ -13,7 +13,7 @@ use driver::patch::{
     Against, Contents, CoverageOptions, Finding, Patch, PatchAttack, PatchStage, PatchSweep, PatchVerdict, PixelScale,
     Placement, Positions, Scene, Stencil, SweepOptions, Task, changed,
 };
-use driver::{Interrupt, Limits, Silent, Verdict, Verify, VerifyOptions};
+use driver::{Interrupt, Limits, Silent, StopReason, Verdict, Verify, VerifyOptions};
 use network::{
     Activation, Affine, Conv, Dense, Disjunct, HalfSpace, Image, LinearMap, Network, NodeId, Op, Property, onnx,
 };
@@ -202,12 +202,14 @@ fn verdicts_are_those_of_trying_all_contents() {
                 PatchVerdict::Verified => assert!(!is_changed, "{seed}: {finding:?}"),
                 // What lies between two steps may still be found.
                 PatchVerdict::Falsified(_) => {}
+                // Found between floats, and not one at the nearest f32.
+                PatchVerdict::Unknown(StopReason::Precision) => {}
                 _ => panic!("two inputs are decided: {finding:?}"),
             }
         }
         counts(&findings).iter().zip(&mut total).for_each(|(n, total)| *total += n);
     }
-    assert!(total[0] > 50 && total[1] > 20, "{total:?}");
+    assert!(total[0] > 50 && total[1] > 20 && total[2] <= 2, "{total:?}");
 }
 
 #[test]
@@ -293,9 +295,7 @@ fn colours_and_blends_are_searched_in_their_own_dimensions() {
 
 #[test]
 fn batches_cores_and_stops_change_no_verdict() {
-    let attack = PatchAttack::rectangle(3, 3, 1, [0.0, 1.0]).unwrap();
-    let images = (0..4).map(|k| image(30 + k)).collect();
-    let setting = Setting::new(small(31), PixelScale::identity(), attack, images);
+    let setting = digits(PatchAttack::rectangle(2, 2, 1, [0.0, 1.0]).unwrap());
     let limits = Limits { subdomains: Some(6), ..Limits::default() };
     let options = SweepOptions { limits, ..SweepOptions::default() };
     let (tasks, whole) = (setting.tasks(), timeless(&setting.run(&options)));
@@ -337,12 +337,10 @@ fn an_interrupt_stops_between_batches_and_tells_nothing_wrong() {
 
 #[test]
 fn the_budget_of_an_image_ends_its_refinement() {
-    let attack = PatchAttack::rectangle(3, 3, 1, [0.0, 1.0]).unwrap();
-    let images = (0..4).map(|k| image(30 + k)).collect();
-    let setting = Setting::new(small(31), PixelScale::identity(), attack, images);
+    let setting = digits(PatchAttack::rectangle(2, 2, 1, [0.0, 1.0]).unwrap());
     let options = SweepOptions { image_s: Some(0.0), ..SweepOptions::default() };
     let findings = setting.run(&options);
-    let spent = SweepOptions { image_s: Some(1.0), spent_s: vec![2.0; 4], ..SweepOptions::default() };
+    let spent = SweepOptions { image_s: Some(1.0), spent_s: vec![2.0; 2], ..SweepOptions::default() };
     assert_eq!(timeless(&findings), timeless(&setting.run(&spent)));
     let is_refined = |finding: &&Finding| finding.stage == PatchStage::Refinement;
     assert!(findings.iter().filter(is_refined).count() > 0);

@@ -172,7 +172,12 @@ impl PatchRegion {
             }
             (substitution.inputs(&self.base, coordinates), coordinates.to_vec())
         } else {
-            let narrow: Vec<f32> = coordinates.iter().map(|&x| x as f32).collect();
+            // A point of the real interval need not be an f32; the nearest one inside is as good.
+            let inside = |(&x, (_, ends)): (&f64, &(usize, Ends))| {
+                let (low, high) = ends.narrow();
+                (x as f32).clamp(low, high)
+            };
+            let narrow: Vec<f32> = coordinates.iter().zip(&self.varying).map(inside).collect();
             let wide: Vec<f64> = self.point(&narrow).iter().map(|&x| f64::from(x)).collect();
             if !self.contains(&wide) {
                 return None;

@@ -245,7 +245,8 @@ impl PatchSweep<'_> {
                 if options.interrupt.is_raised() {
                     return Ok(());
                 }
-                let findings = self.batch(scenes, chunk, &group, (&objective, &engine, &mut descent), &clock)?;
+                let findings =
+                    self.batch(scenes, chunk, &group, (&objective, &engine, &mut descent), (options, &clock))?;
                 if options.interrupt.is_raised() {
                     // An attack that was cut short says nothing.
                     return Ok(());
@@ -303,7 +304,7 @@ impl PatchSweep<'_> {
         chunk: &[(usize, &Task)],
         group: &Group,
         (objective, engine, descent): (&Objective, &BoundEngine, &mut Descent),
-        clock: &Clock,
+        (options, clock): (&SweepOptions, &Clock),
     ) -> Result<Vec<Finding>, Error> {
         let start = Instant::now();
         let regions: Vec<PatchRegion> = chunk.iter().map(|(_, task)| self.region(&scenes[task.scene], task)).collect();
@@ -349,7 +350,9 @@ impl PatchSweep<'_> {
         let share_s = start.elapsed().as_secs_f64() / aims.len().max(1) as f64;
         for (b, found) in places.into_iter().zip(found) {
             findings[b].time_s += share_s;
-            if let Some(found) = found {
+            // Where a share is asked for as well, refinement finds it with the counterexample.
+            let wants_share = options.coverage.is_some_and(|coverage| coverage.of_falsified);
+            if let Some(found) = found.filter(|_| !wants_share) {
                 findings[b].verdict = PatchVerdict::Falsified(found);
             }
         }
