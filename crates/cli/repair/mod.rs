@@ -47,7 +47,7 @@ const JOB: &str = "job.json";
 /// The network before anything was changed.
 const START: &str = "start.onnx";
 /// The share of the training samples on which accuracy is guarded, unless told.
-const GUARD: f64 = 0.2;
+const GUARD: f64 = 0.1;
 
 /// Reads the job of a command line, which goes before it.
 pub fn read(task: &RepairTask, settings: &mut Settings) -> Result<RepairRun> {
