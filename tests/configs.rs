@@ -53,7 +53,9 @@ fn every_preimage_job_reaches_its_target() {
             let Some(data) = reference() else { continue };
             let problems = data.join("preimage/problems.json");
             let id = value["id"].as_str().unwrap();
-            let few = ["--max-subdomains", "40", "--search-samples", "8192", "--report-samples", "8192"];
+            // A round of wide patches takes many seconds: their first polytopes are enough here.
+            let most = if id.starts_with("mnist") { "1" } else { "40" };
+            let few = ["--max-subdomains", most, "--search-samples", "8192", "--report-samples", "8192"];
             run_json(&[&["preimage", text(&problems), "--id", id][..], &few].concat())
         };
         assert_eq!(result["job"], "preimage");

@@ -130,9 +130,9 @@ fn a_written_preimage_is_checked_exported_and_gone_on_from() {
     let polytopes = |result: &Value| result["polytopes"].as_array().unwrap().clone();
     assert!(polytopes(&second).len() > polytopes(&first).len());
     assert_eq!(check(text(&more), "100000").0, 0);
-    let other = ["preimage", text(&problem), "--continue", text(&out), "--mode", "over"];
+    let other = ["preimage", text(&problem), "--continue", text(&out), "--mode", "over", "--coverage", "1.1"];
     let run_of_other = run(&other);
-    assert!(run_of_other.status == 2 && run_of_other.stderr.contains("mode"), "{}", run_of_other.stderr);
+    assert!(run_of_other.status == 2 && run_of_other.stderr.contains("its mode is not"), "{}", run_of_other.stderr);
 
     // A file that claims too much is rejected.
     let mut claimed = second.clone();

@@ -26,6 +26,10 @@ pub fn run(task: &ExportTask, session: &Session) -> Result<Status> {
     for i in 0..n {
         let _ = writeln!(text, "(declare-const X_{i} Real)");
     }
+    // Readers want the outputs declared, though no row speaks of them.
+    for k in 0..stored.n_outputs() {
+        let _ = writeln!(text, "(declare-const Y_{k} Real)");
+    }
     text.push('\n');
     for (i, (lower, upper)) in stored.region.lower.iter().zip(&stored.region.upper).enumerate() {
         let _ = writeln!(text, "(assert (>= X_{i} {}))\n(assert (<= X_{i} {}))", number(*lower), number(*upper));

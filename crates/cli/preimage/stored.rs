@@ -58,6 +58,11 @@ impl Stored {
         Ok(stored)
     }
 
+    /// How many outputs the rows speak of.
+    pub fn n_outputs(&self) -> usize {
+        self.output_polytopes.iter().flat_map(|output| &output.rows).map(Vec::len).max().unwrap_or(0)
+    }
+
     /// The problem that was asked, with uniform inputs; the network from elsewhere if it has moved.
     pub fn problem(&self, network: Option<&Path>) -> Result<PreimageProblem> {
         let mode = match self.mode.as_str() {

@@ -1,6 +1,7 @@
+use std::sync::Arc;
+
 use bounds::{BoundEngine, Device, Recipe};
 use rayon::prelude::*;
-use std::sync::Arc;
 
 use crate::error::Error;
 use crate::preimage::element::Element;

@@ -155,7 +155,7 @@ mod tests {
             assert!(share(&element(n, vec![slope, opposite])).value.abs() < 1e-11, "{n}");
         }
         // The cross-polytope `Σ |x_i| ≤ 1` in three dimensions: 4/3 of 8.
-        let signs = |k: usize| (0..3).map(|i| if k >> i & 1 == 1 { 1.0 } else { -1.0 }).collect();
+        let signs = |k: usize| (0..3).map(|i| if (k >> i) & 1 == 1 { 1.0 } else { -1.0 }).collect();
         let cross = element(3, (0..8).map(|k| Plane { a: signs(k), b: 1.0 }).collect());
         assert!((share(&cross).value - 1.0 / 6.0).abs() < 1e-12);
         assert_eq!(element(7, Vec::new()).exact_volume((&[-1.0; 7], &[1.0; 7]), &[]), None);
