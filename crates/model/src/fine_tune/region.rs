@@ -55,8 +55,8 @@ impl Region {
 /// Regions of one kind, as tensors.
 #[derive(Debug, Clone)]
 pub(super) enum RegionBatch {
-    Boxes(Interval),
-    Similar(SimilarBatch),
+    Boxes(Box<Interval>),
+    Similar(Box<SimilarBatch>),
 }
 
 /// Images `m + v`, `v` without a mean: `m` of an interval and `v` of a ball hold all that are similar enough.
@@ -95,10 +95,10 @@ impl RegionBatch {
         let mut batches = Vec::new();
         if !boxes.0.is_empty() {
             let interval = Interval { lower: batch_of(&boxes.1, device), upper: batch_of(&boxes.2, device) };
-            batches.push((boxes.0, Self::Boxes(interval)));
+            batches.push((boxes.0, Self::Boxes(Box::new(interval))));
         }
         if !similar.0.is_empty() {
-            batches.push((similar.0, Self::Similar(SimilarBatch::new(&similar.1, device))));
+            batches.push((similar.0, Self::Similar(Box::new(SimilarBatch::new(&similar.1, device)))));
         }
         batches
     }
@@ -114,7 +114,7 @@ impl RegionBatch {
     fn least(&self, a: Tensor<3>) -> Tensor<2> {
         match self {
             Self::Boxes(interval) => interval.least(a),
-            Self::Similar(similar) => similar.least(a),
+            Self::Similar(similar) => similar.least(&a),
         }
     }
 }
@@ -154,12 +154,12 @@ impl SimilarBatch {
     }
 
     /// The better of two bounds: over means and ball, and with what pushes pixels out of `[0, 1]` left to the box.
-    fn least(&self, a: Tensor<3>) -> Tensor<2> {
+    fn least(&self, a: &Tensor<3>) -> Tensor<2> {
         let up = relu(a.clone()) * self.black.clone();
         let down = relu(a.clone().neg()) * self.white.clone();
         let inner = self.least_in_ball(&(a.clone() - up + down.clone())) - down.sum_dim(2);
         let [n, m, _] = a.dims();
-        self.least_in_ball(&a).max_pair(inner).reshape([n, m])
+        self.least_in_ball(a).max_pair(inner).reshape([n, m])
     }
 
     /// `[batch, rows, 1]`.
