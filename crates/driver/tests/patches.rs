@@ -202,14 +202,14 @@ fn verdicts_are_those_of_trying_all_contents() {
                 PatchVerdict::Verified => assert!(!is_changed, "{seed}: {finding:?}"),
                 // What lies between two steps may still be found.
                 PatchVerdict::Falsified(_) => {}
-                // Found between floats, and not one at the nearest f32.
+                // Found by the search in f64, and not confirmed in f32: said as unknown.
                 PatchVerdict::Unknown(StopReason::Precision) => {}
                 _ => panic!("two inputs are decided: {finding:?}"),
             }
         }
         counts(&findings).iter().zip(&mut total).for_each(|(n, total)| *total += n);
     }
-    assert!(total[0] > 50 && total[1] > 20 && total[2] <= 2, "{total:?}");
+    assert!(total[0] > 50 && total[1] > 20 && total[2] <= 10, "{total:?}");
 }
 
 #[test]
