@@ -168,7 +168,7 @@ pub fn train(trainer: &Trainer, classifier: &mut Classifier, folder: &RunFolder,
     failure.map_or(Ok(course), |error| Err(error).with_context(cannot_write))
 }
 
-/// Writes weights in all formats; PyTorch's under the name that the peer gives networks of dense layers.
+/// Writes weights in all formats; `PyTorch`'s under the name that the peer gives networks of dense layers.
 pub fn write_weights(
     classifier: &Classifier,
     folder: &RunFolder,

@@ -107,7 +107,7 @@ impl DataSpec {
                 .try_into()
                 .ok()
                 .context("--data speaks of one path, but the job's data have none or two")?;
-            *path = data.to_owned();
+            data.clone_into(path);
         }
         Ok(())
     }

@@ -258,19 +258,16 @@ fn write_counterexamples(
             Question::Property(_) => shape,
         };
         let name = format!("{:04}", number + 1);
-        match Image::new(shape, violation.input.clone()) {
-            Ok(image) => {
-                images::write(&root.join(format!("{name}.npy")), &image)?;
-                if matches!(shape[0], 1 | 3) {
-                    images::write(&root.join(format!("{name}.png")), &image)?;
-                }
+        if let Ok(image) = Image::new(shape, violation.input.clone()) {
+            images::write(&root.join(format!("{name}.npy")), &image)?;
+            if matches!(shape[0], 1 | 3) {
+                images::write(&root.join(format!("{name}.png")), &image)?;
             }
+        } else {
             // No image: its numbers.
-            Err(_) => {
-                let path = root.join(format!("{name}.json"));
-                let text = serde_json::to_string(&violation.input)? + "\n";
-                fs::write(&path, text).with_context(|| format!("{}: cannot be written", path.display()))?;
-            }
+            let path = root.join(format!("{name}.json"));
+            let text = serde_json::to_string(&violation.input)? + "\n";
+            fs::write(&path, text).with_context(|| format!("{}: cannot be written", path.display()))?;
         }
     }
     Ok(())

@@ -78,7 +78,7 @@ impl RepairResult {
         let answered = |one: &driver::repair::Checked| Answered {
             name: requirements[one.requirement].name.clone(),
             verdict: one.answer,
-            reason: one.reason.map(|reason| reason.name()),
+            reason: one.reason.map(driver::StopReason::name),
             lower_bound: one.lower_bound,
             subdomains: one.subdomains,
             time_s: one.time_s,
@@ -100,7 +100,7 @@ impl RepairResult {
         }
         Self {
             verdict: outcome.verdict.name(),
-            reason: outcome.stop.map(|stop| stop.name()),
+            reason: outcome.stop.map(driver::repair::RepairStop::name),
             time_s,
             training_s,
             iterations,

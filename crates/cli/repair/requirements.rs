@@ -129,13 +129,12 @@ pub fn certify(
     let mut written = Vec::new();
     for (place, (spec, requirement)) in specs.iter().zip(requirements).enumerate() {
         let Question::Property(property) = &requirement.question else { continue };
-        let path = match spec {
-            RequirementSpec::Property(path) => path.clone(),
-            _ => {
-                let name = format!("requirement_{:02}.vnnlib", place + 1);
-                folder.write(&name, &vnnlib_text(property))?;
-                folder.path(&name)
-            }
+        let path = if let RequirementSpec::Property(path) = spec {
+            path.clone()
+        } else {
+            let name = format!("requirement_{:02}.vnnlib", place + 1);
+            folder.write(&name, &vnnlib_text(property))?;
+            folder.path(&name)
         };
         let (read, property) = input::question(network, &path)?;
         let verify = Verify { network: &read, property: &property, device: session.device()? };

@@ -118,8 +118,18 @@ impl<'a> Refinement<'a> {
             finding.verdict = match end {
                 End::Verified => PatchVerdict::Verified,
                 End::Falsified(found) => {
-                    // What only touches another class, or is undone by rounding to f32, changes nothing.
-                    let found = self.confirmed(&region, &found.input, (scene.class, &others));
+                    // What only touches another class, or is undone by rounding to f32, changes nothing: then it is looked for elsewhere.
+                    let found = match self.confirmed(&region, &found.input, (scene.class, &others)) {
+                        None => {
+                            let (end, more) = search(network, &ahead(property, &found.output), &clock)?;
+                            finding.subdomains += more.subdomains;
+                            match end {
+                                End::Falsified(found) => self.confirmed(&region, &found.input, (scene.class, &others)),
+                                _ => None,
+                            }
+                        }
+                        found => found,
+                    };
                     found.map_or(PatchVerdict::Unknown(StopReason::Precision), PatchVerdict::Falsified)
                 }
                 End::Stopped(StopReason::Interrupted) => return Ok(None),
@@ -201,6 +211,8 @@ impl<'a> Refinement<'a> {
     }
 }
 
+/// Where classes are exactly equal somewhere: by which share of the largest output another one must win elsewhere.
+const AHEAD: f64 = 1e-6;
 /// Most inputs that vary where splitting them is preferred.
 const FEW_INPUTS: usize = 16;
 
@@ -260,6 +272,14 @@ fn split(
     outcome.subdomains += search.counts().0;
     outcome.meet(search.lower_bound().unwrap_or(f64::INFINITY));
     Ok(end)
+}
+
+/// A property whose violations are ahead of a tie: other classes win by a little.
+fn ahead(mut property: Property, output: &[f64]) -> Property {
+    let by = AHEAD * output.iter().fold(1.0_f64, |most, value| most.max(value.abs()));
+    let half_spaces = property.disjuncts.iter_mut().flat_map(|disjunct| &mut disjunct.half_spaces);
+    half_spaces.for_each(|half_space| half_space.constant = [by; 2]);
+    property
 }
 
 /// What a search is about.

@@ -139,7 +139,7 @@ impl<'a> PreimageSearch<'a> {
         let mut open = Vec::new();
         // What polytopes of an earlier run hold.
         let mut known = 0.0;
-        for mut root in self.roots(ends, samples, &options.known) {
+        for mut root in self.roots(ends, &samples, &options.known) {
             if mode == Mode::Under {
                 known = preimage - root.samples.n_inside() as f64 * root.samples.weight;
             }
@@ -249,7 +249,7 @@ impl<'a> PreimageSearch<'a> {
 
     /// Where the search starts: the region; or, of an over-approximation that goes on, its polytopes. Of an under-approximation that goes
     /// on, the samples that its polytopes do not hold.
-    fn roots(&self, ends: Box<[f32]>, samples: Samples, known: &[Element]) -> Vec<Piece> {
+    fn roots(&self, ends: Box<[f32]>, samples: &Samples, known: &[Element]) -> Vec<Piece> {
         let n = self.reduced.n_free();
         let precise = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
         if self.problem.mode == Mode::Under || known.is_empty() {

@@ -89,13 +89,11 @@ fn cones(n: usize, half_spaces: &[HalfSpace]) -> f64 {
             // On the facet `x_pivot = (b − Σ a_k x_k) / a_pivot`.
             let factor = other[pivot] / a[pivot];
             let mut row = [0.0; MOST_INPUTS];
-            let mut place = 0;
             let (mut largest, mut scale) = (0.0_f64, 0.0_f64);
-            for k in (0..n).filter(|&k| k != pivot) {
+            for (place, k) in (0..n).filter(|&k| k != pivot).enumerate() {
                 row[place] = other[k] - factor * a[k];
                 largest = largest.max(row[place].abs());
                 scale = scale.max(other[k].abs()).max((factor * a[k]).abs());
-                place += 1;
             }
             let bound = bound - factor * b;
             scale = scale.max(other[pivot].abs());
