@@ -5,6 +5,7 @@ mod bounds;
 mod certificate;
 mod cli;
 mod configs;
+mod faults;
 mod fuzz;
 mod hostile;
 mod house;
