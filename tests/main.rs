@@ -5,6 +5,8 @@ mod bounds;
 mod certificate;
 mod cli;
 mod configs;
+mod faults;
+mod fuzz;
 mod hostile;
 mod house;
 mod instances;
@@ -19,6 +21,7 @@ mod support;
 mod sweep;
 #[cfg(feature = "train")]
 mod train;
+mod untrusted;
 mod verify;
 #[cfg(unix)]
 mod vnncomp;

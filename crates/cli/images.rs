@@ -1,5 +1,5 @@
-use std::fs;
-use std::io::Cursor;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use ::image::{DynamicImage, ImageError, ImageFormat, ImageReader, Limits};
@@ -70,7 +70,13 @@ fn extension(path: &Path) -> Option<String> {
 
 fn decoded(path: &Path) -> Result<Image> {
     let unreadable = |error| input::advise(network::Error::from(ErrorKind::Io(error)).in_file(path), "image");
-    let mut reader = ImageReader::open(path).map_err(unreadable)?.with_guessed_format().map_err(unreadable)?;
+    decode(BufReader::new(File::open(path).map_err(unreadable)?), path)
+}
+
+/// The image that the bytes of a PNG or JPEG hold; `path` is where they come from.
+pub fn decode(bytes: impl BufRead + Seek, path: &Path) -> Result<Image> {
+    let unreadable = |error| input::advise(network::Error::from(ErrorKind::Io(error)).in_file(path), "image");
+    let mut reader = ImageReader::new(bytes).with_guessed_format().map_err(unreadable)?;
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height, limits.max_alloc) =
         (Some(LONGEST_SIDE), Some(LONGEST_SIDE), Some(MOST_BYTES));

@@ -59,13 +59,17 @@ const SETTINGS: [&str; 5] = ["note", "device", "seed", "threads", "timeout_s"];
 impl Job {
     /// Reads a job file; its settings fill what the command line leaves open. Paths start at the file's folder.
     pub fn read(path: &Path, settings: &mut Settings) -> Result<Self> {
-        let text = input::text(path)?;
+        Self::parse(&input::text(path)?, path, settings)
+    }
+
+    /// As [`Self::read`], where the file's text is known.
+    pub fn parse(text: &str, path: &Path, settings: &mut Settings) -> Result<Self> {
         let place = path.display();
         let mut fields: Map<String, Value> =
-            serde_json::from_str(&text).with_context(|| format!("{place}: expected a job, a JSON object"))?;
+            serde_json::from_str(text).with_context(|| format!("{place}: expected a job, a JSON object"))?;
         let kind = fields.remove("job");
         let own = SETTINGS.iter().filter_map(|&key| Some((key.to_owned(), fields.remove(key)?))).collect();
-        let from_file: JobSettings = fields_of(own, &text, path)?;
+        let from_file: JobSettings = fields_of(own, text, path)?;
         if from_file.timeout_s.is_some_and(|limit| limit <= 0.0) {
             bail!("{place}: timeout_s: expected a positive number of seconds");
         }
@@ -76,7 +80,7 @@ impl Job {
         let folder = path.parent().unwrap_or(Path::new(""));
         match kind.as_ref().and_then(Value::as_str) {
             Some("verify") => {
-                let mut task: VerifyTask = fields_of(fields, &text, path)?;
+                let mut task: VerifyTask = fields_of(fields, text, path)?;
                 let is_one = task.network.is_some() && task.property.is_some();
                 let is_list = task.instances.is_some();
                 if is_one == is_list
@@ -95,7 +99,7 @@ impl Job {
                 Ok(Self::Verify(task))
             }
             Some("bounds") => {
-                let mut task: BoundsTask = fields_of(fields, &text, path)?;
+                let mut task: BoundsTask = fields_of(fields, text, path)?;
                 if task.property.is_some() == task.region.is_some() {
                     bail!("{place}: bounds need either a property or a box");
                 }
@@ -103,7 +107,7 @@ impl Job {
                 Ok(Self::Bounds(task))
             }
             Some("preimage") => {
-                let mut task: PreimageTask = fields_of(fields, &text, path)?;
+                let mut task: PreimageTask = fields_of(fields, text, path)?;
                 if task.problem.is_none() {
                     bail!("{place}: preimage needs a problem, the path of a file");
                 }
@@ -117,29 +121,29 @@ impl Job {
                 Ok(Self::Preimage(task))
             }
             Some("patch") => {
-                let mut task: PatchTask = fields_of(fields, &text, path)?;
+                let mut task: PatchTask = fields_of(fields, text, path)?;
                 task.start_at(folder);
                 Ok(Self::Patch(Box::new(task)))
             }
             Some("bench") => {
-                let mut task: BenchTask = fields_of(fields, &text, path)?;
+                let mut task: BenchTask = fields_of(fields, text, path)?;
                 task.start_at(folder);
                 Ok(Self::Bench(task))
             }
             Some("ssim") => {
-                let mut task: SsimTask = fields_of(fields, &text, path)?;
+                let mut task: SsimTask = fields_of(fields, text, path)?;
                 task.start_at(folder);
                 Ok(Self::Ssim(task))
             }
             #[cfg(feature = "train")]
             Some("train") => {
-                let mut job: TrainJob = fields_of(fields, &text, path)?;
+                let mut job: TrainJob = fields_of(fields, text, path)?;
                 job.start_at(folder);
                 Ok(Self::Train(Box::new(job)))
             }
             #[cfg(feature = "train")]
             Some("repair") => {
-                let mut job: RepairJob = fields_of(fields, &text, path)?;
+                let mut job: RepairJob = fields_of(fields, text, path)?;
                 job.start_at(folder);
                 Ok(Self::Repair(Box::new(job)))
             }

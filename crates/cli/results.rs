@@ -10,6 +10,9 @@ use network::instances::{self, Instance};
 const COLUMNS: [&str; 9] =
     ["onnx", "vnnlib", "verdict", "time_s", "subdomains", "lower_bound", "reason", "margin", "message"];
 
+/// What a row may say.
+const VERDICTS: [&str; 4] = ["verified", "falsified", "unknown", "error"];
+
 /// A results file that grows row by row, and knows the rows of earlier runs.
 #[derive(Debug)]
 pub struct Results {
@@ -44,14 +47,19 @@ impl Results {
     /// A last line without its end was cut off while it was written: it is dropped, and its row done again.
     pub fn open(path: &Path, extra: &[String]) -> Result<Self> {
         let header = header(extra);
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            bail!("{}: results go to a file; this is something else", path.display());
+        }
         let old = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error).with_context(|| format!("{}: cannot be read", path.display())),
         };
         let whole = old.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        // A header that was cut off while it was written is ours; anything else without a line is not.
+        let is_ours = whole > 0 || header.as_bytes().starts_with(&old);
         let text = String::from_utf8_lossy(&old[..whole]);
-        if whole > 0 && text.lines().next() != Some(header.trim_end()) {
+        if !is_ours || (whole > 0 && text.lines().next() != Some(header.trim_end())) {
             bail!(
                 "{}: line 1: these are not results of this list (its columns would be {}); move the file away or name another",
                 path.display(),
@@ -62,7 +70,14 @@ impl Results {
         let mut done = HashMap::<_, Vec<String>>::new();
         for row in rows {
             let verdict = row.extra.iter().find(|(name, _)| name == "verdict").map(|(_, verdict)| verdict.clone());
-            done.entry((row.onnx_as_written, row.vnnlib_as_written)).or_default().push(verdict.unwrap_or_default());
+            let verdict = verdict.filter(|verdict| VERDICTS.contains(&verdict.as_str())).with_context(|| {
+                let (place, verdicts) = (path.display(), VERDICTS.join(", "));
+                format!(
+                    "{place}:{}: the row has no verdict ({verdicts}); delete the row, and it is done again",
+                    row.line
+                )
+            })?;
+            done.entry((row.onnx_as_written, row.vnnlib_as_written)).or_default().push(verdict);
         }
         let cannot_write = || format!("{}: cannot be written", path.display());
         let mut file = OpenOptions::new().create(true).append(true).open(path).with_context(cannot_write)?;
@@ -163,6 +178,14 @@ mod tests {
         fs::write(&path, "name,value\n1,2\n").unwrap();
         assert!(Results::open(&path, &[]).unwrap_err().to_string().contains("not results of this list"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "name,value\n1,2\n");
+        // Nor is one without a line.
+        fs::write(&path, "precious").unwrap();
+        assert!(Results::open(&path, &[]).unwrap_err().to_string().contains("not results of this list"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        // A header that was cut off is.
+        fs::write(&path, "onnx,vnn").unwrap();
+        Results::open(&path, &[]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), header(&[]));
     }
 
     #[test]

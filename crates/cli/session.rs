@@ -63,10 +63,10 @@ pub struct DeviceFields {
 impl Session {
     /// Resolves the settings, makes the thread pool and listens for Ctrl-C.
     pub fn new(settings: Settings) -> Result<Self> {
-        if let Some(threads) = settings.threads {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-            pool.with_context(|| format!("{threads} threads cannot be started"))?;
-        }
+        // Started here, whatever the number: where rayon starts them by itself, too little memory is a panic. Zero means all cores.
+        let threads = settings.threads.unwrap_or(0);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.context("the host's threads cannot be started (see --threads, and the limits on memory and threads)")?;
         let device = settings.device.or_else(|| std::env::var("DIADEM_DEVICE").ok().filter(|name| !name.is_empty()));
         let Ok(choice) = device.as_deref().unwrap_or("auto").parse();
         let interrupt = Interrupt::default();

@@ -2,7 +2,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use checker::certificate::Evaluation;
 use driver::{Outcome, Verdict, Verify, VerifyOptions};
 use serde::Serialize;
@@ -75,7 +75,8 @@ fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) ->
     bar.finish();
     let (outcome, time_s) = decided?;
     if let (Verdict::Falsified(found), Some(path)) = (&outcome.verdict, &task.counterexample) {
-        counterexample::write(path, found)?;
+        counterexample::write(path, found)
+            .context("the property is falsified, but the counterexample is not written")?;
     }
     let result = VerifyResult::new(&outcome, time_s);
     session.print(&text(&result, task, session.is_quiet));

@@ -22,8 +22,8 @@ use crate::console;
 use crate::session::Session;
 use crate::status::Status;
 
-pub use problem::ModeName;
 use problem::Question;
+pub use problem::{ModeName, ProblemFile};
 use result::PreimageResult;
 use stored::Stored;
 

@@ -174,19 +174,26 @@ impl Question {
     /// Reads one problem, or the one of a list that `--id` names.
     pub fn read(path: &Path, task: &PreimageTask) -> Result<Self> {
         let text = input::text(path)?;
+        let file = ProblemFile::parse(&text, path, task.id.as_deref())?;
+        file.question(path, task).with_context(|| path.display().to_string())
+    }
+}
+
+impl ProblemFile {
+    /// The problem that a text holds, or the one of a list that has this id; `path` is where it comes from.
+    pub fn parse(text: &str, path: &Path, id: Option<&str>) -> Result<Self> {
         let place = path.display();
-        let value: Value = serde_json::from_str(&text)
+        let value: Value = serde_json::from_str(text)
             .with_context(|| format!("{place}: expected a preimage problem, a JSON object (see configs/schema)"))?;
         let Value::Object(fields) = value else { bail!("{place}: expected a preimage problem, a JSON object") };
-        let fields = chosen(fields, task.id.as_deref()).with_context(|| place.to_string())?;
+        let fields = chosen(fields, id).with_context(|| place.to_string())?;
         let fields = fields.into_iter().filter(|(key, _)| !key.starts_with("peer_")).collect();
-        let file: ProblemFile = serde_json::from_value(Value::Object(fields)).map_err(|error| {
+        serde_json::from_value(Value::Object(fields)).map_err(|error| {
             let message = error.to_string();
             let key = message.split('`').nth(1).map(|key| format!("\"{key}\""));
             let line = key.and_then(|key| text.lines().position(|line| line.contains(&key)));
             anyhow!("{place}{}: {message}", line.map(|line| format!(":{}", line + 1)).unwrap_or_default())
-        })?;
-        file.question(path, task).with_context(|| place.to_string())
+        })
     }
 }
 
@@ -214,10 +221,6 @@ impl ProblemFile {
     fn question(self, path: &Path, task: &PreimageTask) -> Result<Question> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let network_path = folder.join(&self.network);
-        let mode = match task.mode.or(self.mode).unwrap_or(ModeName::Under) {
-            ModeName::Under => Mode::Under,
-            ModeName::Over => Mode::Over,
-        };
         let (network, region, targets) = if let Some(property) = &self.property {
             if self.input_lower.is_some() || self.image.is_some() || self.output_rows.is_some() {
                 bail!("give either a property, or inputs and outputs");
@@ -235,6 +238,31 @@ impl ProblemFile {
             let region = self.region(&network)?;
             let targets = self.targets(&network)?;
             (network, region, targets)
+        };
+        let id = self.id.clone();
+        let (problem, coverage) = self.problem((network, region, targets), task)?;
+        Ok(Question { problem, coverage, id, network: network_path })
+    }
+
+    /// The problem over a network that is read already.
+    pub fn over(self, network: Network, task: &PreimageTask) -> Result<PreimageProblem> {
+        let region = self.region(&network)?;
+        if region.n_inputs() != network.n_inputs() {
+            bail!("the network takes {} inputs, not {}", network.n_inputs(), region.n_inputs());
+        }
+        let targets = self.targets(&network)?;
+        Ok(self.problem((network, region, targets), task)?.0)
+    }
+
+    /// The problem, and the coverage at which to stop.
+    fn problem(
+        self,
+        (network, region, targets): (Network, BoxRegion, Vec<OutputPolytope>),
+        task: &PreimageTask,
+    ) -> Result<(PreimageProblem, f64)> {
+        let mode = match task.mode.or(self.mode).unwrap_or(ModeName::Under) {
+            ModeName::Under => Mode::Under,
+            ModeName::Over => Mode::Over,
         };
         let mut prior = Prior::uniform();
         for PriorFields { input, gaussian, histogram } in self.prior {
@@ -256,7 +284,7 @@ impl ProblemFile {
         }
         let problem = PreimageProblem { network: Arc::new(network), region, targets, mode, prior };
         problem.check()?;
-        Ok(Question { problem, coverage, id: self.id, network: network_path })
+        Ok((problem, coverage))
     }
 
     fn region(&self, network: &Network) -> Result<BoxRegion> {
@@ -300,6 +328,9 @@ impl ProblemFile {
         let (mut lower, mut upper) = (image.clone(), image.clone());
         for (i, range) in ranges.into_iter().enumerate() {
             let Some([low, high]) = range else { continue };
+            if low > high {
+                bail!("the range [{low}, {high}] of value {i} is empty: expected [least, most]");
+            }
             (lower[i], upper[i]) = match self.epsilon {
                 Some(epsilon) => ((image[i] - epsilon).clamp(low, high), (image[i] + epsilon).clamp(low, high)),
                 None => (low, high),
@@ -321,7 +352,8 @@ impl ProblemFile {
             _ if side * side == length => [1, side, side],
             _ => [1, 1, length],
         };
-        if shape.iter().product::<usize>() != length {
+        let n = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
+        if n != Some(length) {
             bail!("image_shape {shape:?} does not hold {length} values");
         }
         Ok(shape)

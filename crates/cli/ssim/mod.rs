@@ -1,7 +1,7 @@
 //! Which images keep their class: one reference, or several.
 
 mod list;
-mod peer;
+pub mod peer;
 mod pictures;
 mod plot;
 mod result;

@@ -303,6 +303,11 @@ impl SsimTask {
 }
 
 impl Query {
+    /// Whether its pixels came along, so that no file is read for them.
+    pub fn is_inline(&self) -> bool {
+        matches!(self.reference, Reference::Pixels { .. })
+    }
+
     /// The reference, resized if a size is asked for.
     pub fn image(&self, dimension: Option<[usize; 3]>) -> Result<Image> {
         let image = match &self.reference {

@@ -7,6 +7,8 @@ mod frame;
 mod fused;
 mod kernel;
 mod loaded;
+#[cfg(test)]
+mod mischief;
 mod planes;
 #[cfg(test)]
 mod samples;
@@ -17,6 +19,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use adapter::{AdapterChoice, AdapterKind, AdapterSummary};
 
@@ -46,6 +49,15 @@ struct Shared {
     faults: Faults,
     pipelines: Pipelines,
     fused: FusedPipelines,
+    tickets: AtomicU32,
+}
+
+impl Shared {
+    /// A number that goes to the device with the boxes and must come back with their results.
+    fn next_ticket(&self) -> u32 {
+        // Odd products: neighbours differ in many bits, and none is the zero of an empty buffer for four billion submissions.
+        self.tickets.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b1)
+    }
 }
 
 /// A program on a device.
@@ -105,6 +117,7 @@ impl Gpu {
                 faults,
                 pipelines,
                 fused: FusedPipelines::default(),
+                tickets: AtomicU32::new(1),
             }),
         })
     }

@@ -1,6 +1,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
+#[cfg(test)]
+use super::mischief::Mischief;
 use crate::error::{Error, ErrorKind};
 
 /// What a device reported outside of any call: that it was lost, or an error that nobody was waiting for.
@@ -9,12 +11,19 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone)]
 pub struct Faults {
     lost: Arc<Mutex<Option<String>>>,
+    /// What happens to everything that is read.
+    #[cfg(test)]
+    pub mischief: Arc<Mutex<Option<Mischief>>>,
 }
 
 impl Faults {
     /// Begins to listen to a device.
     pub fn watch(device: &wgpu::Device) -> Self {
-        let faults = Self { lost: Arc::default() };
+        let faults = Self {
+            lost: Arc::default(),
+            #[cfg(test)]
+            mischief: Arc::default(),
+        };
         let (uncaught, lost) = (faults.clone(), faults.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaught.note(error.to_string())));
         device.set_device_lost_callback(move |reason, message| {
@@ -26,7 +35,7 @@ impl Faults {
         faults
     }
 
-    fn note(&self, message: String) {
+    pub(super) fn note(&self, message: String) {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
     }
 
@@ -80,7 +89,7 @@ impl Faults {
         })
     }
 
-    /// Waits for everything submitted and returns the contents of a mappable buffer.
+    /// Waits for everything submitted and returns the contents of a mappable buffer: all of them, or an error.
     pub fn read(&self, device: &wgpu::Device, buffer: &wgpu::Buffer, n_bytes: u64) -> Result<Vec<u8>, Error> {
         let slice = buffer.slice(..n_bytes);
         let (sender, receiver) = mpsc::channel();
@@ -100,6 +109,15 @@ impl Faults {
         receiver.recv().map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
         let bytes = slice.get_mapped_range().map_err(|error| failed(error.to_string()))?.to_vec();
         buffer.unmap();
+        #[cfg(test)]
+        let bytes = match &mut *self.mischief.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(mischief) => mischief.change(bytes, self),
+            None => bytes,
+        };
+        self.check()?;
+        if bytes.len() as u64 != n_bytes {
+            return Err(failed(format!("{} bytes came instead of {n_bytes}", bytes.len())));
+        }
         Ok(bytes)
     }
 }

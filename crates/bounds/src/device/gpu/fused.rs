@@ -168,7 +168,7 @@ impl Fused {
             let Tables { n_inputs, n_rows, .. } = self.tables;
             let limits = self.shared.device.limits();
             let bytes_each =
-                4 * u64::from(2 * n_rows + 2 + 2 * n_inputs + if has_slopes { n_rows * n_inputs } else { 0 });
+                4 * u64::from(2 * n_rows + 3 + 2 * n_inputs + if has_slopes { n_rows * n_inputs } else { 0 });
             let most_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size).min(MOST_BYTES);
             room.most = room.most.min((most_bytes / bytes_each) as usize);
             if room.most == 0 {
@@ -191,7 +191,8 @@ impl Fused {
         let split = slack + n * n_rows;
         let undecided = split + n;
         let slopes = undecided + n;
-        let inputs = slopes + if has_slopes { n * n_rows * n_inputs } else { 0 };
+        // A word between results and inputs comes back as it went.
+        let inputs = slopes + if has_slopes { n * n_rows * n_inputs } else { 0 } + 1;
         let frame = FusedFrame { inputs, lower, slack, split, undecided, slopes, ..self.tables.frame() };
         let device = &self.shared.device;
         let buffer = |label, size: u32, usage| {
@@ -231,8 +232,10 @@ impl Fused {
             ..plan.frame
         };
         let n_bytes = 4 * u64::from(frame.inputs);
+        let ticket = self.shared.next_ticket();
         faults.catch(device, || {
             queue.write_buffer(&self.frame, 0, bytemuck::bytes_of(&frame));
+            queue.write_buffer(&plan.exchange, n_bytes - 4, bytemuck::bytes_of(&ticket));
             queue.write_buffer(&plan.exchange, n_bytes, bytemuck::cast_slice(&boxes));
             let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             {
@@ -246,6 +249,9 @@ impl Fused {
         })?;
         let bytes = faults.read(device, &plan.results, n_bytes)?;
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        if words.last() != Some(&ticket) {
+            return Err(ErrorKind::Device("the results of another submission came back".into()).into());
+        }
         let part = |start: u32, n: usize| &words[start as usize..start as usize + n];
         let floats = |start: u32, n: usize| part(start, n).iter().map(|&bits| f32::from_bits(bits));
         let n_rows = n_boxes * self.tables.n_rows as usize;

@@ -237,7 +237,8 @@ impl Stepwise {
         let Shared { device, queue, faults, .. } = &*self.shared;
         let arrangement = &plan.arrangement;
         let n_boxes = request.lower.len() / self.n_inputs.max(1);
-        self.upload(plan, request)?;
+        let ticket = self.shared.next_ticket();
+        self.upload(plan, request, ticket)?;
         faults.catch(device, || {
             let mut encoder = self.encode(plan, n_boxes, request, None);
             encoder.copy_buffer_to_buffer(&plan.exchange, 0, &plan.results, 0, arrangement.results);
@@ -245,6 +246,9 @@ impl Stepwise {
         })?;
         let bytes = faults.read(device, &plan.results, arrangement.results)?;
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        if words[3] != ticket {
+            return Err(ErrorKind::Device("the results of another submission came back".into()).into());
+        }
         let frame = &arrangement.frames[0];
         let floats =
             |start: u32, n: usize| words[start as usize..start as usize + n].iter().map(|&bits| f32::from_bits(bits));
@@ -265,15 +269,15 @@ impl Stepwise {
         Ok(())
     }
 
-    /// Writes the number of boxes, and the boxes.
-    fn upload(&self, plan: &Plan, request: Request<f32>) -> Result<(), Error> {
+    /// Writes the number of boxes, what the results are recognised by, and the boxes.
+    fn upload(&self, plan: &Plan, request: Request<f32>, ticket: u32) -> Result<(), Error> {
         let Shared { device, queue, faults, .. } = &*self.shared;
         let n = self.n_inputs.max(1);
         let n_boxes = request.lower.len() / n;
         let boxes = request.lower.chunks_exact(n).zip(request.upper.chunks_exact(n));
         let boxes: Vec<f32> = boxes.flat_map(|(lower, upper)| lower.iter().chain(upper).copied()).collect();
         faults.catch(device, || {
-            queue.write_buffer(&plan.exchange, 0, bytemuck::cast_slice(&[n_boxes as u32, 0, 0, 0]));
+            queue.write_buffer(&plan.exchange, 0, bytemuck::cast_slice(&[n_boxes as u32, 0, 0, ticket]));
             let inputs = 4 * u64::from(plan.arrangement.frames[0].inputs);
             queue.write_buffer(&plan.exchange, inputs, bytemuck::cast_slice(&boxes));
         })
@@ -471,7 +475,7 @@ impl Stepwise {
         let n_boxes = request.lower.len() / self.n_inputs;
         let plan = self.prepare(&mut room, n_boxes, false)?;
         assert!(plan.arrangement.capacity >= n_boxes, "an inspection needs one submission");
-        self.upload(plan, request)?;
+        self.upload(plan, request, 1)?;
         let Shared { device, queue, faults, .. } = &*self.shared;
         let download = |source: &wgpu::Buffer| -> Result<Vec<u8>, Error> {
             let n_bytes = source.size();

@@ -123,9 +123,15 @@ impl Brancher {
         })?;
         let counters = read(fused, &[(&self.counters, 0, word::ALL)])?;
         // What `advance` would have done after the last round.
-        let n_open = (counters[word::N_OPEN] - counters[word::N_RUNNING] + counters[word::N_NEXT]) as usize;
-        let head = (counters[word::HEAD] + counters[word::N_RUNNING]) as usize % layout.capacity;
+        let wrong = |what: &str| Error::from(ErrorKind::Device(format!("it lost count of the boxes: {what}")));
+        let [open, running, next] = [word::N_OPEN, word::N_RUNNING, word::N_NEXT].map(|word| counters[word] as usize);
+        let head = (counters[word::HEAD] as usize + running) % layout.capacity;
         let n_doubtful = counters[word::N_DOUBTFUL] as usize;
+        let n_open = (open + next).checked_sub(running).filter(|&n| n <= layout.capacity);
+        let n_open = n_open.ok_or_else(|| wrong("more are open than there is room for"))?;
+        if n_doubtful > layout.most_doubtful {
+            return Err(wrong("more are doubtful than there is room for"));
+        }
         let n_first = n_open.min(layout.capacity - head);
         let words = read(
             fused,
@@ -138,6 +144,10 @@ impl Brancher {
         let mut boxes = words.chunks_exact(layout.stride).map(|words| layout.piece(words));
         let mut open: Vec<Piece> = boxes.by_ref().take(n_open).map(|(piece, _)| piece).collect();
         let mut doubtful: Vec<(Piece, usize)> = boxes.collect();
+        let decided = &counters[word::DEPTHS..];
+        if !covers(pieces, open.iter().chain(doubtful.iter().map(|(piece, _)| piece)), decided) {
+            return Err(wrong("what is open, doubtful and decided is not what there was"));
+        }
         open.sort_by(Piece::by_ends);
         doubtful.sort_by(|(a, _), (b, _)| a.by_ends(b));
         let wide = |low: usize| u64::from(counters[low]) + (u64::from(counters[low + 1]) << 32);
@@ -153,6 +163,36 @@ impl Brancher {
             least_decided: f64::from(f32::from_bits(counters[word::LEAST])),
         })
     }
+}
+
+/// Whether what is left and what was decided are together as much as there was: a box of depth `d` counts `2^-d`, and halves of a
+/// box are as much as it. Counted exactly, so that one box that is lost, or one word of what was read, shows. Ends that are no
+/// numbers cover nothing.
+fn covers<'a>(before: &[Piece], left: impl Iterator<Item = &'a Piece>, decided: &[u32]) -> bool {
+    let last = decided.len() - 1;
+    let mut balance = vec![0_i64; decided.len()];
+    for (change, &n) in balance.iter_mut().zip(decided) {
+        *change -= i64::from(n);
+    }
+    for piece in before {
+        // The device counts what lies deeper with the last.
+        balance[(piece.depth as usize).min(last)] += 1;
+    }
+    for piece in left {
+        let n = piece.ends.len() / 2;
+        let is_box = (0..n).all(|i| piece.ends[i].is_finite() && piece.ends[i] <= piece.ends[n + i]);
+        if !is_box || piece.ends[n..].iter().any(|end| !end.is_finite()) {
+            return false;
+        }
+        balance[(piece.depth as usize).min(last)] -= 1;
+    }
+    for depth in (1..=last).rev() {
+        if balance[depth] % 2 != 0 {
+            return false;
+        }
+        balance[depth - 1] += balance[depth] / 2;
+    }
+    balance[0] == 0
 }
 
 /// Where things lie in the pool.
