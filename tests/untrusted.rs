@@ -15,8 +15,11 @@ use sha2::{Digest as _, Sha256};
 /// Networks of more multiply-adds than this are only read.
 const MOST_WORK: u64 = 1 << 20;
 
+/// Reads bytes; says whether they were readable.
+pub type Target = fn(&[u8]) -> bool;
+
 /// A format: its name, and what is done with its bytes. The result says whether they could be read.
-pub const TARGETS: [(&str, fn(&[u8]) -> bool); 6] =
+pub const TARGETS: [(&str, Target); 6] =
     [("onnx", onnx), ("vnnlib", vnnlib), ("nnet", nnet), ("job", job), ("certificate", certificate), ("image", image)];
 
 /// A network that was read can be evaluated, simplified and bounded; one that was written is read back as the same.

@@ -429,7 +429,7 @@ params! {
         /// Fills the struct to a multiple of 16 bytes.
         padding: u32,
     }
-    /// A set of similar images as finitely many balls, for [`Concretize`] on a device: see [`crate::set::BallTable`].
+    /// A set of similar images as finitely many balls, for [`Concretize`] on a device: see `BallTable`.
     SsimBalls {
         /// Constants: the reference without its mean, `[n_inputs]`.
         centred: u32,
