@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use checker::certificate::Evaluation;
 use driver::repair::{Question, Requirement};
+use driver::ssim::{Ssim, SsimOptions, SsimVerdict};
 use driver::{Interrupt, Limits, SplitChoice, Verdict, Verify, VerifyOptions};
 use model::Dataset;
+use network::ssim::Similarity;
 use network::{BoxRegion, Image, Property, vnnlib};
 
 use crate::progress::SearchBar;
@@ -116,7 +118,7 @@ pub fn write_references(specs: &[RequirementSpec], test: &Dataset, folder: &RunF
     Ok(classes)
 }
 
-/// Writes certificates of what is proved of the repaired network, where there can be some: of boxes and properties.
+/// Writes certificates of what is proved of the repaired network, where there can be some: not of similarities other than the global one.
 ///
 /// Boxes become property files beside them, so that anybody can check them.
 pub fn certify(
@@ -128,34 +130,66 @@ pub fn certify(
 ) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     for (place, (spec, requirement)) in specs.iter().zip(requirements).enumerate() {
-        let Question::Property(property) = &requirement.question else { continue };
-        let path = if let RequirementSpec::Property(path) = spec {
-            path.clone()
-        } else {
-            let name = format!("requirement_{:02}.vnnlib", place + 1);
-            folder.write(&name, &vnnlib_text(property))?;
-            folder.path(&name)
-        };
-        let (read, property) = input::question(network, &path)?;
-        let verify = Verify { network: &read, property: &property, device: session.device()? };
-        let options = VerifyOptions {
-            limits: Limits { time_s: session.timeout_s.or(Some(MOST_S)), ..Limits::default() },
-            seed: session.seed,
-            interrupt: Interrupt::clone(&session.interrupt),
-            split: SplitChoice::Auto,
-        };
         let out = folder.path(&format!("requirement_{:02}.certificate", place + 1));
-        let mut bar = SearchBar::new("certificate: ", options.limits.time_s, session.is_quiet);
-        let wanted = (Some(out.as_path()), Evaluation::Real);
-        let outcome = certificate::decide(&verify, &options, (network, &path), wanted, session, &mut bar);
-        bar.finish();
-        if matches!(outcome?.verdict, Verdict::Verified) {
+        let is_written = match &requirement.question {
+            Question::Property(property) => {
+                let path = if let RequirementSpec::Property(path) = spec {
+                    path.clone()
+                } else {
+                    let name = format!("requirement_{:02}.vnnlib", place + 1);
+                    folder.write(&name, &vnnlib_text(property))?;
+                    folder.path(&name)
+                };
+                certify_property((network, &path), &out, session)?
+            }
+            Question::Similar { reference, class, similarity: Similarity::Global, threshold } => {
+                let read = input::network(network)?;
+                let similarity = Similarity::Global;
+                let ssim = Ssim { network: &read, reference, class: *class, similarity };
+                certify_similar(&ssim, *threshold, (network, &out), session)?
+            }
+            Question::Similar { .. } => continue,
+        };
+        if is_written {
             written.push(out);
         } else if !session.is_quiet {
             eprintln!("note: {}: proved, but no certificate of it was found in time", requirement.name);
         }
     }
     Ok(written)
+}
+
+fn certify_property((network, path): (&Path, &Path), out: &Path, session: &Session) -> Result<bool> {
+    let (read, property) = input::question(network, path)?;
+    let verify = Verify { network: &read, property: &property, device: session.device()? };
+    let options = VerifyOptions {
+        limits: limits(session),
+        seed: session.seed,
+        interrupt: Interrupt::clone(&session.interrupt),
+        split: SplitChoice::Auto,
+    };
+    let mut bar = SearchBar::new("certificate: ", options.limits.time_s, session.is_quiet);
+    let outcome =
+        certificate::decide(&verify, &options, (network, path), (Some(out), Evaluation::Real), session, &mut bar);
+    bar.finish();
+    Ok(matches!(outcome?.verdict, Verdict::Verified))
+}
+
+fn certify_similar(ssim: &Ssim, threshold: f64, files: (&Path, &Path), session: &Session) -> Result<bool> {
+    let options = SsimOptions {
+        limits: limits(session),
+        seed: session.seed,
+        interrupt: Interrupt::clone(&session.interrupt),
+        ..SsimOptions::default()
+    };
+    let mut bar = SearchBar::new("certificate: ", options.limits.time_s, session.is_quiet);
+    let outcome = certificate::of_similar(ssim, threshold, &options, files, session, &mut bar);
+    bar.finish();
+    Ok(matches!(outcome?.verdict, SsimVerdict::Verified))
+}
+
+fn limits(session: &Session) -> Limits {
+    Limits { time_s: session.timeout_s.or(Some(MOST_S)), ..Limits::default() }
 }
 
 /// Seconds for a certificate, unless told.
