@@ -32,11 +32,20 @@ impl<'a> Question<'a> {
     /// The same question of these images only.
     ///
     /// # Errors
-    /// When they have another number of pixels.
+    /// When they have another number of pixels, or some region does not contain them all.
     pub fn over(self, set: &'a SimilarImages) -> Result<Self, Error> {
         if set.n_inputs() != self.network.n_inputs() {
             let (pixels, inputs) = (set.n_inputs(), self.network.n_inputs());
             return Err(Error::Mismatch(format!("an image of {pixels} pixels for a network with {inputs} inputs")));
+        }
+        let (lower, upper) = set.enclosure();
+        let contains = |region: &network::BoxRegion| {
+            (0..lower.len()).all(|i| region.lower[i] <= lower[i] && upper[i] <= region.upper[i])
+        };
+        if !self.property.disjuncts.iter().all(|disjunct| contains(&disjunct.region)) {
+            return Err(Error::Mismatch(
+                "a region of the property does not contain all images that are similar enough".into(),
+            ));
         }
         Ok(Self { set: Some(set), ..self })
     }

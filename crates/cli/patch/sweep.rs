@@ -38,7 +38,7 @@ pub struct Kept {
     #[arg(long, value_name = "STORE")]
     pub store: PathBuf,
     /// Where the data set is, instead of where the job says
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, visible_alias = "data", value_name = "PATH")]
     pub data_path: Option<PathBuf>,
 }
 

@@ -69,7 +69,7 @@ pub struct PatchTask {
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
     /// Where the data set is, instead of where the job says
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, visible_alias = "data", value_name = "PATH")]
     #[serde(skip)]
     pub data_path: Option<PathBuf>,
     /// Where to draw the map of verdicts and the worst counterexample of every image

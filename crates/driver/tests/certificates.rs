@@ -451,7 +451,8 @@ fn judge_similar(
     digests: Digests,
     bytes: &[u8],
 ) -> Result<checker::Census, String> {
-    let question = Question::new(network, property).and_then(|question| question.over(set)).unwrap();
+    let question = Question::new(network, property).and_then(|question| question.over(set));
+    let question = question.map_err(|error| error.to_string())?;
     match checker::check(&question, digests, bytes, &Progress::default()) {
         Ok(Judgement::Accepted(census)) => Ok(census),
         Ok(Judgement::Rejected(rejection)) => Err(rejection.to_string()),

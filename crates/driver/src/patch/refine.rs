@@ -226,7 +226,10 @@ fn search(network: &Network, property: &Property, clock: &Clock) -> Result<(End,
         plan: Vec::new(),
         fallback: None,
     };
-    let Some(objective) = Objective::of(network, property)?.pop() else { return Ok((End::Verified, outcome)) };
+    // Of no class at all nothing is proved.
+    let Some(objective) = Objective::of(network, property)?.pop() else {
+        return Ok((End::Stopped(StopReason::Precision), outcome));
+    };
     match split(network, property, &objective, (clock, &mut outcome)) {
         Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {
             Ok((End::Stopped(StopReason::Magnitude), outcome))

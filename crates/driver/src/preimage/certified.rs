@@ -12,7 +12,8 @@ use crate::preimage::volume::{MOST_INPUTS, Volume};
 /// A coverage from computed volumes and from polytopes on both sides of the preimage's boundary: no sampling, no confidence.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Certified {
-    /// The coverage is at least this (mode under), or at most (mode over); what volumes may be wrong by is inside.
+    /// The coverage is at least this (mode under), or at most (mode over); the volumes' stated errors (the difference of two
+    /// ways to compute each, not a proof) are inside.
     pub coverage: f64,
     /// Share of the region that the approximation takes.
     pub approximation: Volume,

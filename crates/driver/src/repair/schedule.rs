@@ -130,6 +130,9 @@ impl Repair<'_> {
         violations: &mut Vec<Violation>,
         observer: &mut dyn RepairObserver,
     ) -> Result<RepairOutcome, T::Error> {
+        if self.requirements.is_empty() {
+            return Err(Error::question("nothing is required: of nothing, everything would be proved").into());
+        }
         let start = Instant::now();
         let has_past = !violations.is_empty();
         let mut rounds: Vec<RepairRound> = Vec::new();
