@@ -1,5 +1,6 @@
 //! The command line as its users see it: one file per job, what all commands share, past mistakes, and the house's rules.
 
+mod ball;
 mod bench;
 mod bounds;
 mod certificate;

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use anyhow::{Result, bail};
 use bounds::Method;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use driver::SplitChoice;
@@ -215,21 +216,46 @@ pub enum MethodName {
 /// One property, or a list.
 #[derive(Debug, Clone, Default, Args, Deserialize, JsonSchema)]
 #[command(group(ArgGroup::new("question").required(true).args(["network", "instances"])))]
+#[command(group(ArgGroup::new("of").args(["property", "image"])))]
+#[command(group(ArgGroup::new("distance").args(["epsilon", "find_epsilon"])))]
 #[serde(deny_unknown_fields)]
 pub struct VerifyTask {
     /// The network: ONNX, or `NNet` by its extension
-    #[arg(long, value_name = "N", requires = "property")]
+    #[arg(long, value_name = "N", requires = "of")]
     pub network: Option<PathBuf>,
     /// The property: VNN-LIB; it says what a violation is
     #[arg(long, value_name = "P", requires = "network")]
     pub property: Option<PathBuf>,
+    /// Instead of a property, an image (.png, .jpg, .npy, .json) around which every image within --epsilon keeps the class
+    #[arg(long, value_name = "I", requires_all = ["network", "distance"])]
+    pub image: Option<PathBuf>,
+    /// The class that images keep, counted from 0 [default: the one that the image gets]
+    #[arg(long, value_name = "K", requires = "image")]
+    pub class: Option<usize>,
+    /// Largest change of every pixel value, of [0, 1]: a number, or a fraction such as 8/255
+    #[arg(long, value_name = "E", requires = "image", value_parser = epsilon)]
+    pub epsilon: Option<f64>,
+    /// Instead, find the largest change that is verified and the smallest that is falsified
+    #[arg(long, requires = "image")]
+    #[serde(default)]
+    pub find_epsilon: bool,
+    /// How pixels become inputs: (pixel − mean) / deviation, one mean for each channel
+    #[arg(long, value_name = "M,...", value_delimiter = ',', requires_all = ["image", "deviation"], allow_negative_numbers = true)]
+    pub mean: Option<Vec<f64>>,
+    /// One deviation for each channel
+    #[arg(long, alias = "std", value_name = "D,...", value_delimiter = ',', requires = "mean")]
+    #[serde(alias = "std")]
+    pub deviation: Option<Vec<f64>>,
+    /// Where to write the question about the image as VNN-LIB; certificates are about this file
+    #[arg(long, value_name = "P.vnnlib", requires = "epsilon")]
+    pub save_property: Option<PathBuf>,
     /// Instead of one property, a list: onnx,vnnlib,timeout
-    #[arg(long, value_name = "I.csv", conflicts_with_all = ["network", "property", "counterexample", "certificate", "deployed"])]
+    #[arg(long, value_name = "I.csv", conflicts_with_all = ["network", "property", "image", "counterexample", "certificate", "deployed"])]
     pub instances: Option<PathBuf>,
     /// Where the list's results go, row by row; rows that are already there are skipped
     #[arg(long, value_name = "R.csv", requires = "instances")]
     pub results: Option<PathBuf>,
-    /// Where to write a counterexample, in the format of VNN-COMP
+    /// Where to write a counterexample: an image by .png, .npy or .json (with --image), else the format of VNN-COMP
     #[arg(long, value_name = "OUT")]
     pub counterexample: Option<PathBuf>,
     /// Where to write a certificate if the property is verified, for `diadem check`
@@ -385,10 +411,47 @@ impl SplitName {
 }
 
 impl VerifyTask {
+    /// Checks that what a job asks fits together; the command line has checked its options already.
+    pub fn check(&self) -> Result<()> {
+        let is_of_image = self.image.is_some();
+        let ways = [self.property.is_some(), is_of_image, self.instances.is_some()];
+        if ways.iter().filter(|way| **way).count() != 1 || self.network.is_some() == self.instances.is_some() {
+            bail!("verify needs either network and property, or network and image, or instances");
+        }
+        let of_one =
+            [&self.counterexample, &self.certificate].iter().any(|path| path.is_some()) || self.deployed.is_some();
+        if self.instances.is_some() && of_one || self.instances.is_none() && self.results.is_some() {
+            bail!("counterexample, certificate and deployed belong to one question, results to a list of instances");
+        }
+        let of_image = [self.class.is_some(), self.epsilon.is_some(), self.find_epsilon, self.mean.is_some()];
+        if !is_of_image && (of_image.contains(&true) || self.save_property.is_some()) {
+            bail!("class, epsilon, find_epsilon, mean, deviation and save_property belong to an image");
+        }
+        if is_of_image && self.epsilon.is_some() == self.find_epsilon {
+            bail!("an image needs either epsilon, the largest change of a pixel value, or find_epsilon");
+        }
+        if self.epsilon.is_some_and(|epsilon| !(epsilon > 0.0 && epsilon <= 1.0)) {
+            bail!("epsilon: expected a number above 0 and at most 1");
+        }
+        if self.mean.is_some() != self.deviation.is_some() {
+            bail!("mean and deviation come together");
+        }
+        let is_checked = self.certificate.is_some() || self.deployed.is_some();
+        if is_of_image && is_checked && self.save_property.is_none() {
+            bail!(
+                "a certificate, and what is deployed, is about a property file: say where to write it (--epsilon with --save-property)"
+            );
+        }
+        Ok(())
+    }
+
     /// Takes relative paths to start at `folder`.
     pub fn start_at(&mut self, folder: &Path) {
-        let Self { network, property, instances, results, counterexample, certificate, .. } = self;
-        for path in [network, property, instances, results, counterexample, certificate] {
+        let Self { network, property, image, instances, results, .. } = self;
+        for path in [network, property, image, instances, results] {
+            start_at(path, folder);
+        }
+        for path in [&mut self.counterexample, &mut self.certificate, &mut self.save_property] {
             start_at(path, folder);
         }
     }
@@ -467,6 +530,17 @@ fn positive(text: &str) -> Result<usize, String> {
 fn share(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
     share.ok_or_else(|| "expected a share, at least 0 and less than 1".into())
+}
+
+/// A positive number, or a fraction of two.
+fn epsilon(text: &str) -> Result<f64, String> {
+    let number = |text: &str| text.trim().parse::<f64>().ok();
+    let value = match text.split_once('/') {
+        Some((over, under)) => number(over).zip(number(under)).map(|(over, under)| over / under),
+        None => number(text),
+    };
+    let is_meant = |value: &f64| *value > 0.0 && *value <= 1.0;
+    value.filter(is_meant).ok_or_else(|| "expected a number above 0 and at most 1, or a fraction such as 8/255".into())
 }
 
 fn gibibytes(text: &str) -> Result<f64, String> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ::image::{DynamicImage, ImageError, ImageFormat, ImageReader, Limits};
 use anyhow::{Context, Result, anyhow, bail};
-use network::{ErrorKind, Image};
+use network::{ErrorKind, Image, Network, NodeId};
 
 use crate::input;
 
@@ -23,6 +23,19 @@ pub fn read(path: &Path) -> Result<Image> {
         _ => bail!("{}: expected an image by its extension: .png, .jpg, .jpeg, .npy or .json", path.display()),
     };
     read.map_err(|error| input::advise(error, "image"))
+}
+
+/// Checks that a network takes such images. One of flat inputs says nothing of sides.
+pub fn check_fits(network: &Network, image: &Image) -> Result<()> {
+    let sides = |shape: &[usize]| shape.iter().copied().filter(|&side| side > 1).collect::<Vec<usize>>();
+    let (shape, wanted) = (image.shape(), &network.node(NodeId(0)).shape);
+    let has_sides = sides(wanted).len() > 1;
+    if image.pixels().len() == network.n_inputs() && (!has_sides || sides(&shape) == sides(wanted)) {
+        return Ok(());
+    }
+    let by = |shape: &[usize]| shape.iter().map(ToString::to_string).collect::<Vec<String>>().join("×");
+    let wanted = if has_sides { by(wanted) } else { format!("{} values", network.n_inputs()) };
+    bail!("the image is {} (channels × height × width), but the network takes {wanted}", by(&shape))
 }
 
 /// Whether images can be written to such a file.

@@ -81,17 +81,7 @@ impl Job {
         match kind.as_ref().and_then(Value::as_str) {
             Some("verify") => {
                 let mut task: VerifyTask = fields_of(fields, text, path)?;
-                let is_one = task.network.is_some() && task.property.is_some();
-                let is_list = task.instances.is_some();
-                if is_one == is_list
-                    || (is_one && task.results.is_some())
-                    || (is_list
-                        && (task.counterexample.is_some() || task.certificate.is_some() || task.deployed.is_some()))
-                {
-                    bail!(
-                        "{place}: verify needs either network and property (and perhaps counterexample, certificate, deployed), or instances (and perhaps results)"
-                    );
-                }
+                task.check().with_context(|| path.display().to_string())?;
                 if task.memory_gib.is_some_and(|gibibytes| gibibytes <= 0.0) {
                     bail!("{place}: memory_gib: expected a positive number of GiB");
                 }

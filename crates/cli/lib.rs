@@ -1,6 +1,7 @@
 //! The command line of Diadem: words, files, progress and exit statuses; every algorithm is in the libraries.
 
 mod arguments;
+mod ball;
 mod bench;
 mod bounds;
 mod certificate;

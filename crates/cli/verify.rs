@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use checker::certificate::Evaluation;
-use driver::{Outcome, Verdict, Verify, VerifyOptions};
+use driver::{Counterexample, Outcome, Verdict, Verify, VerifyOptions};
 use serde::Serialize;
 
 use crate::arguments::VerifyTask;
 use crate::progress::SearchBar;
 use crate::session::Session;
 use crate::status::Status;
-use crate::{certificate, console, counterexample, input, instances};
+use crate::{ball, certificate, console, counterexample, input, instances};
 
 /// What is known of one question, as JSON.
 #[derive(Debug, Clone, Serialize)]
@@ -41,7 +41,8 @@ pub struct VerifyResult {
 #[derive(Debug, Clone, Serialize)]
 pub struct CounterexampleFields {
     input: Vec<f64>,
-    output: Vec<f64>,
+    /// In f64.
+    pub output: Vec<f64>,
     output_f32: Vec<f64>,
     /// How far inside the violation.
     pub margin: f64,
@@ -52,20 +53,27 @@ pub struct CounterexampleFields {
 
 /// Decides one property, or a list of them.
 pub fn run(task: &VerifyTask, session: &Session) -> Result<Status> {
-    match (&task.network, &task.property, &task.instances) {
-        (Some(network), Some(property), None) => one(task, network, property, session),
-        (None, None, Some(list)) => instances::run(task, list, session),
+    task.check()?;
+    match (&task.network, &task.property, &task.image, &task.instances) {
+        (Some(network), Some(property), ..) => one(task, network, property, session),
+        (Some(network), _, Some(image), _) => ball::run(task, network, image, session),
+        (.., Some(list)) => instances::run(task, list, session),
         _ => bail!("verify needs a network and a property, or a list of instances"),
     }
 }
 
-fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) -> Result<Status> {
-    let options = VerifyOptions {
+/// The options of a search.
+pub fn options(task: &VerifyTask, session: &Session) -> VerifyOptions {
+    VerifyOptions {
         limits: session.limits(task),
         seed: session.seed,
         interrupt: session.interrupt.clone(),
         split: task.split.choice(),
-    };
+    }
+}
+
+fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) -> Result<Status> {
+    let options = options(task, session);
     let mut bar = SearchBar::new("", session.timeout_s, session.is_quiet);
     let decided = if task.certificate.is_some() || task.deployed.is_some() {
         certified(network, property, task, &options, session, &mut bar)
@@ -81,11 +89,16 @@ fn one(task: &VerifyTask, network: &Path, property: &Path, session: &Session) ->
     let result = VerifyResult::new(&outcome, time_s);
     session.print(&text(&result, task, session.is_quiet));
     session.write_json("verify", &result)?;
-    Ok(match outcome.verdict {
+    Ok(status(&outcome.verdict))
+}
+
+/// How the process ends.
+pub fn status(verdict: &Verdict) -> Status {
+    match verdict {
         Verdict::Verified => Status::Done,
         Verdict::Falsified(_) => Status::Falsified,
         Verdict::Unknown(_) => Status::Unknown,
-    })
+    }
 }
 
 /// Reads both files and decides; also returns the seconds this took, reading included.
@@ -105,7 +118,7 @@ pub fn decide(
 }
 
 /// As [`decide`], with a certificate, or of the deployed network.
-fn certified(
+pub fn certified(
     network: &Path,
     property: &Path,
     task: &VerifyTask,
@@ -123,18 +136,25 @@ fn certified(
     Ok((outcome, start.elapsed().as_secs_f64()))
 }
 
+impl CounterexampleFields {
+    /// What is said of a counterexample.
+    pub fn new(found: &Counterexample) -> Self {
+        Self {
+            input: found.input.clone(),
+            output: found.output.clone(),
+            output_f32: found.output_f32.clone(),
+            margin: found.margin,
+            disjunct: found.disjunct,
+            proved: found.is_proved,
+        }
+    }
+}
+
 impl VerifyResult {
     /// The result of a search that took this long.
     pub fn new(outcome: &Outcome, time_s: f64) -> Self {
         let counterexample = match &outcome.verdict {
-            Verdict::Falsified(found) => Some(CounterexampleFields {
-                input: found.input.clone(),
-                output: found.output.clone(),
-                output_f32: found.output_f32.clone(),
-                margin: found.margin,
-                disjunct: found.disjunct,
-                proved: found.is_proved,
-            }),
+            Verdict::Falsified(found) => Some(CounterexampleFields::new(found)),
             _ => None,
         };
         Self {
@@ -166,7 +186,8 @@ impl VerifyResult {
     }
 }
 
-fn text(result: &VerifyResult, task: &VerifyTask, is_quiet: bool) -> String {
+/// The answer for people.
+pub fn text(result: &VerifyResult, task: &VerifyTask, is_quiet: bool) -> String {
     let mut text = format!(
         "{}  {:.3} s, {} subdomains, {}\n",
         console::verdict(result.verdict).trim_end(),

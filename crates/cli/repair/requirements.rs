@@ -1,14 +1,15 @@
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use checker::certificate::Evaluation;
+use driver::ball;
+use driver::patch::PixelScale;
 use driver::repair::{Question, Requirement};
 use driver::ssim::{Ssim, SsimOptions, SsimVerdict};
 use driver::{Interrupt, Limits, SplitChoice, Verdict, Verify, VerifyOptions};
 use model::Dataset;
 use network::ssim::Similarity;
-use network::{BoxRegion, Image, Property, vnnlib};
+use network::{BoxRegion, Image, vnnlib};
 
 use crate::progress::SearchBar;
 use crate::repair::job::{ImageSpec, RequirementSpec};
@@ -42,8 +43,8 @@ fn one(spec: &RequirementSpec, test: &Dataset) -> Result<Requirement> {
         RequirementSpec::Ball { image, class, epsilon } => {
             let (name, reference, class) = reference(image, *class, test)?;
             let name = format!("{name}, class {class}, ±{epsilon}");
-            let ends = |sign: f64| reference.pixels().iter().map(|x| (x + sign * epsilon).clamp(0.0, 1.0)).collect();
-            Ok(Requirement::of_class(name, &BoxRegion::new(ends(-1.0), ends(1.0))?, class, n_classes)?)
+            let region = ball::region(&reference, &PixelScale::identity(), *epsilon)?;
+            Ok(Requirement::of_class(name, &region, class, n_classes)?)
         }
         RequirementSpec::Patch { image, class, corner: [row, column], size: [height, width] } => {
             let (name, reference, class) = reference(image, *class, test)?;
@@ -137,7 +138,7 @@ pub fn certify(
                     path.clone()
                 } else {
                     let name = format!("requirement_{:02}.vnnlib", place + 1);
-                    folder.write(&name, &vnnlib_text(property))?;
+                    folder.write(&name, &vnnlib::write(property)?)?;
                     folder.path(&name)
                 };
                 certify_property((network, &path), &out, session)?
@@ -194,75 +195,3 @@ fn limits(session: &Session) -> Limits {
 
 /// Seconds for a certificate, unless told.
 const MOST_S: f64 = 300.0;
-
-/// A property of one box and of outputs alone, as VNN-LIB.
-fn vnnlib_text(property: &Property) -> String {
-    let mut text = String::new();
-    for i in 0..property.n_inputs {
-        let _ = writeln!(text, "(declare-const X_{i} Real)");
-    }
-    for k in 0..property.n_outputs {
-        let _ = writeln!(text, "(declare-const Y_{k} Real)");
-    }
-    if let Some(disjunct) = property.disjuncts.first() {
-        let region = &disjunct.region;
-        for i in 0..region.n_inputs() {
-            let _ = writeln!(text, "(assert (>= X_{i} {}))", decimal(region.lower[i]));
-            let _ = writeln!(text, "(assert (<= X_{i} {}))", decimal(region.upper[i]));
-        }
-    }
-    let ways: Vec<String> = property
-        .disjuncts
-        .iter()
-        .flat_map(|disjunct| &disjunct.half_spaces)
-        .filter_map(|half_space| {
-            // Of a class's output and another: the other is at least as large.
-            let own = half_space.output.iter().find(|term| term.1[0] > 0.0)?.0;
-            let other = half_space.output.iter().find(|term| term.1[0] < 0.0)?.0;
-            Some(format!("(and (>= Y_{other} Y_{own}))"))
-        })
-        .collect();
-    let _ = writeln!(text, "(assert (or {}))", ways.join(" "));
-    text
-}
-
-/// Exactly this float, as a decimal.
-fn decimal(value: f64) -> String {
-    // No float has more digits behind the point.
-    let text = format!("{value:.1074}");
-    let trimmed = text.trim_end_matches('0');
-    trimmed.strip_suffix('.').map_or_else(|| trimmed.to_owned(), |whole| format!("{whole}.0"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn decimals_are_exact() {
-        for value in [0.0, 1.0, 0.1, f64::from(0.3_f32), 5e-324, 1e300, -0.75] {
-            let text = decimal(value);
-            assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
-            assert!(text.contains('.') && !text.contains('e'));
-        }
-        assert_eq!((decimal(0.625), decimal(-2.0)), ("0.625".into(), "-2.0".into()));
-        assert!(decimal(0.1).starts_with("0.1000000000000000055511151231257827"));
-    }
-
-    #[test]
-    fn a_box_and_a_class_are_read_back_as_they_are() {
-        let region = BoxRegion::new(vec![f64::from(0.1_f32), 0.25], vec![f64::from(0.7_f32), 0.25]).unwrap();
-        let requirement = Requirement::of_class("box", &region, 1, 3).unwrap();
-        let Question::Property(property) = requirement.question else { unreachable!() };
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("property.vnnlib");
-        std::fs::write(&path, vnnlib_text(&property)).unwrap();
-        let read = vnnlib::read(&path).unwrap();
-        let mut expected = property.disjuncts.clone();
-        let mut found = read.disjuncts.clone();
-        let key = |disjunct: &network::Disjunct| format!("{:?}", disjunct.half_spaces);
-        expected.sort_by_key(key);
-        found.sort_by_key(key);
-        assert_eq!(found, expected);
-    }
-}

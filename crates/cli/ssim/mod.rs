@@ -16,7 +16,7 @@ use anyhow::{Result, anyhow, bail};
 use driver::Limits;
 use driver::ssim::{Ssim, SsimOptions, Ties};
 use network::ssim::Similarity;
-use network::{Image, Network, NodeId};
+use network::{Image, Network};
 
 use crate::certificate;
 use crate::progress::SearchBar;
@@ -138,18 +138,9 @@ impl Networks {
 /// Checks that the network takes such images and has such a class.
 fn check(network: &Network, reference: &Image, query: &Query) -> Result<()> {
     let place = query.place();
-    let sides = |shape: &[usize]| shape.iter().copied().filter(|&side| side > 1).collect::<Vec<usize>>();
-    let (shape, wanted) = (reference.shape(), &network.node(NodeId(0)).shape);
-    // A network of flat inputs says nothing of sides.
-    let has_sides = sides(wanted).len() > 1;
-    if reference.pixels().len() != network.n_inputs() || (has_sides && sides(&shape) != sides(wanted)) {
-        let by = |shape: &[usize]| shape.iter().map(ToString::to_string).collect::<Vec<String>>().join("×");
-        let wanted = if has_sides { by(wanted) } else { format!("{} values", network.n_inputs()) };
-        bail!(
-            "{place}: the image is {} (channels × height × width), but the network takes {wanted}; give another image, or a job file with `dimension`, which resizes it",
-            by(&shape)
-        );
-    }
+    images::check_fits(network, reference).map_err(|error| {
+        anyhow!("{place}: {error}; give another image, or a job file with `dimension`, which resizes it")
+    })?;
     let (class, n) = (query.class, network.n_outputs());
     if n < 2 {
         bail!("{}: a network with one output has no classes", query.network.display());

@@ -1,5 +1,6 @@
 //! Everything that decides: falsification, branch and bound, verdicts, repair; and how fast that is.
 
+pub mod ball;
 mod bench;
 mod certificate;
 mod error;

@@ -36,6 +36,24 @@ pub struct HalfSpace {
 }
 
 impl Property {
+    /// That every input of a region gets one class: its output is larger than every other. One disjunct for every other class,
+    /// whose output is at least as large somewhere.
+    ///
+    /// # Errors
+    /// When there are no two outputs, or the class is none of them.
+    pub fn class_is_kept(region: &BoxRegion, class: usize, n_outputs: usize) -> Result<Self, Error> {
+        if class >= n_outputs || n_outputs < 2 {
+            return Err(Error::format(format!("class {class} of {n_outputs} outputs: classes count from 0")));
+        }
+        let against = |other: usize| {
+            let mut output = vec![(class, [1.0; 2]), (other, [-1.0; 2])];
+            output.sort_by_key(|term| term.0);
+            Disjunct { region: region.clone(), half_spaces: vec![HalfSpace { output, ..HalfSpace::default() }] }
+        };
+        let disjuncts = (0..n_outputs).filter(|&other| other != class).map(against).collect();
+        Ok(Self { n_inputs: region.n_inputs(), n_outputs, disjuncts })
+    }
+
     /// Checks that the property speaks of a network with this many inputs and outputs.
     ///
     /// # Errors

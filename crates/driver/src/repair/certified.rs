@@ -1,9 +1,10 @@
 use bounds::Device;
 use network::ssim::Similarity;
-use network::{BoxRegion, Image, Network};
+use network::{Image, Network, Property};
 
+use crate::ball;
 use crate::error::Error;
-use crate::repair::requirement::against_others;
+use crate::patch::PixelScale;
 use crate::repair::{Answer, Effort, Question, Requirement};
 use crate::search::Silent;
 
@@ -40,10 +41,8 @@ impl CertifiedAccuracy<'_> {
     /// When images do not fit the network, or bounds fail.
     pub fn within(&self, images: &[(Image, usize)], epsilon: f64) -> Result<CertifiedCount, Error> {
         self.count(images, |image, class| {
-            let lower = image.pixels().iter().map(|x| (x - epsilon).max(0.0)).collect();
-            let upper = image.pixels().iter().map(|x| (x + epsilon).min(1.0)).collect();
-            let region = BoxRegion::new(lower, upper)?;
-            Ok(Question::Property(against_others(&region, class, self.network.n_outputs())))
+            let region = ball::region(image, &PixelScale::identity(), epsilon)?;
+            Ok(Question::Property(Property::class_is_kept(&region, class, self.network.n_outputs())?))
         })
     }
 

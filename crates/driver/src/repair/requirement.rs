@@ -1,6 +1,6 @@
 use bounds::Device;
 use network::ssim::Similarity;
-use network::{BoxRegion, Disjunct, HalfSpace, Image, Network, Property};
+use network::{BoxRegion, Image, Network, Property};
 
 use crate::error::Error;
 use crate::search::{Interrupt, Limits, Observer, Silent, SplitChoice, StopReason, Verdict, Verify, VerifyOptions};
@@ -86,10 +86,7 @@ impl Requirement {
         class: usize,
         n_outputs: usize,
     ) -> Result<Self, Error> {
-        if class >= n_outputs || n_outputs < 2 {
-            return Err(Error::question(format!("class {class} of {n_outputs} outputs: classes count from 0")));
-        }
-        let question = Question::Property(against_others(region, class, n_outputs));
+        let question = Question::Property(Property::class_is_kept(region, class, n_outputs)?);
         Ok(Self { name: name.into(), question })
     }
 
@@ -258,15 +255,4 @@ fn of_verdict(place: usize, verdict: Verdict) -> Answer {
         }]),
         Verdict::Unknown(reason) => Answer::Unknown(reason),
     }
-}
-
-/// One disjunct for every other class: its output is at least that of the wanted one, somewhere in the box.
-pub(super) fn against_others(region: &BoxRegion, class: usize, n_outputs: usize) -> Property {
-    let against = |other: usize| {
-        let mut output = vec![(class, [1.0; 2]), (other, [-1.0; 2])];
-        output.sort_by_key(|term| term.0);
-        Disjunct { region: region.clone(), half_spaces: vec![HalfSpace { output, ..HalfSpace::default() }] }
-    };
-    let disjuncts = (0..n_outputs).filter(|&other| other != class).map(against).collect();
-    Property { n_inputs: region.n_inputs(), n_outputs, disjuncts }
 }

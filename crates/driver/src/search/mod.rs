@@ -1,6 +1,7 @@
 //! Deciding one property: attack it, then bound it, splitting the region until every piece is decided.
 
 mod area;
+pub(crate) mod bisection;
 mod branch_and_bound;
 mod falsify;
 mod frontier;

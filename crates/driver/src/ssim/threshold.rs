@@ -1,4 +1,5 @@
 use crate::error::Error;
+use crate::search::bisection::{Asked, Bisection, Held, STEP_SHARE, STEP_SUBDOMAINS};
 use crate::search::{Clock, Observer, StopReason};
 use crate::ssim::{Ssim, SsimCounterexample, SsimOptions, SsimVerdict};
 
@@ -32,12 +33,6 @@ pub struct ThresholdStep {
     pub time_s: f64,
 }
 
-/// Subdomains that one question may take where no limit is given.
-const STEP_SUBDOMAINS: u64 = 20_000;
-/// Share of the time left that one question may take.
-const STEP_SHARE: f64 = 0.4;
-/// How much nearer than the last counterexample the next attack asks for one.
-const ATTACK_PACE: f64 = 0.8;
 /// The threshold nearest to one that is tried.
 const NEAREST: f64 = 1e-6;
 /// The first threshold that is attacked.
@@ -60,44 +55,20 @@ impl Ssim<'_> {
     ) -> Result<ThresholdOutcome, Error> {
         let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
         let mut outcome = ThresholdOutcome::default();
-        // In terms of `1 − τ`: verified up to, falsified from.
-        let (mut safe, mut broken) = (NEAREST, 1.0 - FIRST_ATTACK);
-        // Attacks first: what is broken needs no proof.
-        loop {
-            match self.ask(1.0 - broken, (&clock, options), &mut outcome, None)? {
-                Some(Answer::Fails) => {
-                    broken = 1.0 - outcome.falsified.unwrap_or(0.0);
-                    if broken * ATTACK_PACE <= safe {
-                        break;
-                    }
-                    broken *= ATTACK_PACE;
-                }
-                Some(_) => break,
-                None => return Ok(outcome),
-            }
-        }
-        // Then the smallest proof; questions that stay open count as if they had failed.
-        let mut open = 1.0 - outcome.falsified.unwrap_or(0.0);
-        while open > safe * (1.0 + tolerance) {
-            let middle = (safe * open).sqrt();
-            match self.ask(1.0 - middle, (&clock, options), &mut outcome, Some(observer))? {
-                Some(Answer::Holds) => safe = middle,
-                Some(Answer::Fails) => open = middle.min(1.0 - outcome.falsified.unwrap_or(0.0)),
-                Some(Answer::Open) => open = middle,
-                None => return Ok(outcome),
-            }
-        }
+        // In terms of `1 − τ`.
+        let bisection = Bisection { least: NEAREST, first_attack: 1.0 - FIRST_ATTACK, most: 1.0, tolerance };
+        bisection.run(|size, asked| self.ask((1.0 - size, asked), (&clock, options), &mut outcome, &mut *observer))?;
         Ok(outcome)
     }
 
     /// Asks one question; `None` when the limits say stop.
     fn ask(
         &self,
-        threshold: f64,
+        (threshold, asked): (f64, Asked),
         (clock, options): (&Clock, &SsimOptions),
         outcome: &mut ThresholdOutcome,
-        observer: Option<&mut dyn Observer>,
-    ) -> Result<Option<Answer>, Error> {
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Held>, Error> {
         if outcome.misclassified.is_some() {
             return Ok(None);
         }
@@ -106,15 +77,15 @@ impl Ssim<'_> {
             return Ok(None);
         }
         let before = clock.elapsed();
-        let is_attack = observer.is_none();
+        let is_attack = asked == Asked::Attack;
         let mut limits = options.limits.clone();
         limits.subdomains = limits.subdomains.or(Some(STEP_SUBDOMAINS));
         // No question may take more than its share of the time that is left.
         limits.time_s = limits.time_s.map(|limit| (limit - before.as_secs_f64()).max(0.0) * STEP_SHARE);
         let step_clock = Clock::start(limits, options.interrupt.clone());
-        let found = self.decide(threshold, options, &step_clock, observer.map(|observer| (observer, None)))?;
+        let found = self.decide(threshold, options, &step_clock, (!is_attack).then_some((observer, None)))?;
         if is_attack && matches!(found.verdict, SsimVerdict::Unknown(_)) {
-            return Ok(Some(Answer::Open));
+            return Ok(Some(Held::Open));
         }
         outcome.steps.push(ThresholdStep {
             threshold,
@@ -125,7 +96,7 @@ impl Ssim<'_> {
         Ok(match found.verdict {
             SsimVerdict::Verified => {
                 outcome.verified = Some(outcome.verified.map_or(threshold, |known| known.min(threshold)));
-                Some(Answer::Holds)
+                Some(Held::Holds)
             }
             SsimVerdict::Falsified(image) => {
                 // Rounded down: up to here, it is a counterexample in real arithmetic.
@@ -135,7 +106,7 @@ impl Ssim<'_> {
                     outcome.falsified = Some(similarity);
                     outcome.counterexample = Some(image);
                 }
-                Some(Answer::Fails)
+                Some(Held::Fails(1.0 - similarity))
             }
             SsimVerdict::Misclassified { predicted } => {
                 outcome.misclassified = Some(predicted);
@@ -145,15 +116,7 @@ impl Ssim<'_> {
                 outcome.stopped = Some(StopReason::Interrupted);
                 None
             }
-            SsimVerdict::Tie(_) | SsimVerdict::Unknown(_) => Some(Answer::Open),
+            SsimVerdict::Tie(_) | SsimVerdict::Unknown(_) => Some(Held::Open),
         })
     }
-}
-
-/// What one question came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Holds,
-    Fails,
-    Open,
 }

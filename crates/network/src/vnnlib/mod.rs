@@ -20,6 +20,9 @@ mod formula;
 mod lexer;
 mod normalise;
 mod parser;
+mod write;
+
+pub use write::write;
 
 /// Reads a property from a file, which may be compressed by gzip.
 ///
