@@ -34,6 +34,23 @@ const COMPARED_BY_STATE: [&str; 9] = [
     "split_score",
 ];
 
+/// Shaders of lanes, and what they are compared with: a native twin, or the field of the result that shows what they did.
+const LANES: [(&str, &str); 13] = [
+    ("assign_lanes", "until_positive"),
+    ("back_lanes", "kernels::back_lanes"),
+    ("end_lanes", "kernels::conclude"),
+    ("keep_signs", "kernels::note_signs"),
+    ("lane_splits", "got.beta"),
+    ("onward_conv", "kernels::onward_conv"),
+    ("onward_lines", "kernels::onward_lines"),
+    ("onward_max_pool", "kernels::onward_max_pool"),
+    ("pack_lanes", "got.minimiser"),
+    ("seed_lanes", "kernels::seed"),
+    ("start_lanes", "got.alpha"),
+    ("store_best", "the best slopes"),
+    ("take_gaps", "got.gaps"),
+];
+
 /// Shaders of whole programs, and the methods that launch them.
 const FUSED: [(&str, &str); 3] = [("bound_boxes", "bound"), ("branch_boxes", "branch"), ("advance", "branch")];
 
@@ -179,6 +196,20 @@ fn every_shader_of_an_algorithm_has_a_twin_that_it_is_compared_with() {
         let call =
             if COMPARED_BY_STATE.contains(&stem.as_str()) { "host::state(".into() } else { format!("kernels::{stem}") };
         assert!(comparison.contains(&call), "{} is not compared with its twin", relative(shader));
+    }
+}
+
+#[test]
+fn every_shader_of_lanes_is_compared_with_the_host() {
+    let comparison = fs::read_to_string(root().join("crates/bounds/src/device/gpu/lanes/tests.rs")).unwrap();
+    for shader in files(&root().join("shaders/lanes"), "wgsl") {
+        let stem = stem(&shader);
+        let call = LANES.iter().find(|(shader, _)| *shader == stem).map(|(_, call)| *call);
+        assert!(call.is_some_and(|call| comparison.contains(call)), "{} is not compared", relative(&shader));
+    }
+    // The products of a relaxed forward pass are entry points of the backward ones.
+    for call in ["kernels::onward_dense", "kernels::onward_sparse", "kernels::onward_merge"] {
+        assert!(comparison.contains(call), "{call} is not compared");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Expands and checks the shaders, and emits their sources and the layout of their structs as Rust.
 //!
 //! A line `//#import shared/NAME` is replaced by `shaders/shared/NAME.wgsl`. A shader that does not parse or validate is a build
-//! error with the file and line it was written in. Each struct of `shared/params.wgsl`, `shared/frame.wgsl` and `shared/fused.wgsl` is compared
+//! error with the file and line it was written in. Each struct of the files in `STRUCTS` is compared
 //! with the Rust struct of the same name: size, and every field's name, offset and type.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,10 @@ use std::{env, fs, process};
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{Module, ScalarKind, TypeInner};
+
+/// Files of `shaders/shared` whose structs Rust shares, and the modules that these are compared with.
+const STRUCTS: [(&str, &str); 5] =
+    [("params", "program"), ("frame", "frame"), ("fused", "fused"), ("lane_params", "lanes"), ("onward", "sweep")];
 
 const IMPORT: &str = "//#import ";
 
@@ -47,7 +51,7 @@ fn emit(root: &Path) -> Result<String, String> {
         check_nested(&module).map_err(|message| format!("shaders/{}: {message}", source.name))?;
         structs.extend(layouts(&module));
     }
-    for (name, path) in [("params", "program"), ("frame", "frame"), ("fused", "fused")] {
+    for (name, path) in STRUCTS {
         for declared in declared_structs(&root.join("shared").join(name).with_extension("wgsl"))? {
             let layout =
                 structs.get(&declared).ok_or(format!("shared/{name}.wgsl: no shader uses struct {declared}"))?;

@@ -1,15 +1,17 @@
-// `A_to = A_from W` for a sparse `W`, column by column.
+// `main`: `A_to = A_from W` for a sparse `W`, column by column. `onward`: `z = W h + b` of a relaxed forward pass, row by row.
 //
 // One invocation: four rows (a tile) by one input; workgroup: 8 tiles by 8 inputs.
-// Tables: column offsets `[n_in + 1]`, then rows; values by column.
+// Tables: column offsets `[n_in + 1]`, then rows; values by column. Onward: row offsets `[n_out + 1]`, then columns; values by row.
 
 //#import shared/params
+//#import shared/onward
 //#import shared/frame
 //#import shared/constants
 //#import shared/tiles
 //#import shared/reach
 
 @group(0) @binding(0) var<uniform> params: BackAffine;
+@group(0) @binding(0) var<uniform> ahead: OnwardAffine;
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -32,4 +34,20 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         }
     }
     coefficients[params.to * frame.slot_size + id.y * n_tiles + id.x] = sum;
+}
+
+@compute @workgroup_size(8, 8)
+fn onward(@builtin(global_invocation_id) id: vec3<u32>) {
+    let n_tiles = count_tiles();
+    if id.x >= n_tiles || id.y >= ahead.n_out {
+        return;
+    }
+    let from_ = ahead.from_ * frame.slot_size + id.x;
+    let column = ahead.rows + ahead.n_out + 1u;
+    let end = tables[ahead.rows + id.y + 1u];
+    var sum = vec4<f32>(constants[ahead.bias + id.y]);
+    for (var e = tables[ahead.rows + id.y]; e < end; e++) {
+        sum += coefficients[from_ + tables[column + e] * n_tiles] * constants[ahead.weight + e];
+    }
+    coefficients[ahead.to * frame.slot_size + id.y * n_tiles + id.x] = sum;
 }

@@ -10,6 +10,7 @@
 //#import shared/tiles
 //#import shared/lanes
 //#import shared/reach
+//#import shared/seeds
 
 struct Params {
     seed: Seed,
@@ -44,7 +45,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var reach = everything();
     if seed.kind == 0u {
         if params.width != 0u {
-            reach = reach_of(neuron);
+            reach = reach_of(neuron, params.height, params.width);
         }
         let n = count_reached(reach, seed.n);
         for (var e = local.y; e < n; e += LANES) {
@@ -62,36 +63,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     store_reach(seed.slot, index, reach);
-    var bias = vec4<f32>();
-    var slack = vec4<f32>(seed.underflow);
-    if seed.kind == 1u {
-        for (var r = 0u; r < 4u; r++) {
-            let b = constants[seed.bias + neuron[r]];
-            bias[r] = sign_[r] * b;
-            slack[r] += seed.gamma_bias * abs(b);
-            if seed.is_inexact != 0u {
-                slack[r] += state[tile.subdomain * frame.state_stride + seed.error + neuron[r]];
-            }
-        }
-    }
-    rows[index] = bias;
-    rows[frame.tile_capacity + index] = slack;
-}
-
-// The block around four neurons.
-fn reach_of(neuron: vec4<u32>) -> Reach {
-    let line = neuron / params.width;
-    return Reach(
-        span(line / params.height),
-        span(line % params.height),
-        span(neuron % params.width),
-        params.height,
-        params.width,
-    );
-}
-
-fn span(values: vec4<u32>) -> vec2<u32> {
-    let low = min(values.xy, values.zw);
-    let high = max(values.xy, values.zw);
-    return vec2<u32>(min(low.x, low.y), max(high.x, high.y) + 1u);
+    let terms = seed_terms(seed, neuron, sign_, tile.subdomain * frame.state_stride + seed.error);
+    rows[index] = terms.bias;
+    rows[frame.tile_capacity + index] = terms.slack;
 }

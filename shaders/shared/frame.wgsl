@@ -43,6 +43,42 @@ struct Frame {
     slopes: u32,
     inputs: u32,
     scores: u32,
+    // Lanes only (`shaders/lanes`). All tiles of the submission; those that still move are at positions below `book[0]`.
+    // Book: the tile at each position, the subdomain of each tile, the rows of each tile `[n_tiles, 4]` (a neuron, with the highest
+    // bit for an upper end; all ones: none), what its lanes do (bits 0 to 3: rests, bits 4 to 7: its last bound was its best).
+    n_tiles: u32,
+    places: u32,
+    subdomains: u32,
+    words: u32,
+    deeds: u32,
+    // Book: splits `[n_splits, 4]` (lane, row of the duals, whether active, multiplier); slopes in 255ths, four lanes to a word,
+    // `[n_rows, tile_capacity]`; which end of each input is the minimiser's, eight inputs to a word, `[n_inputs / 8, tile_capacity]`.
+    splits: u32,
+    n_splits: u32,
+    bytes: u32,
+    ends: u32,
+    // Book: the largest gaps, if so many are wanted.
+    gaps: u32,
+    n_gaps: u32,
+    // Duals, `[n_rows, tile_capacity]` each: slopes, coefficients as the last backward pass met them, moments, multipliers, their
+    // units; mean coefficients `[n_nodes, tile_capacity]`; slopes and multipliers of the best bounds.
+    low: u32,
+    kept: u32,
+    first_moment: u32,
+    second_moment: u32,
+    beta: u32,
+    unit: u32,
+    means: u32,
+    best_low: u32,
+    best_beta: u32,
+    // Step lengths with Adam's correction; when a lane rests: 0 bound above `margin`, 1 bound not negative, 2 never.
+    alpha_rate: f32,
+    beta_rate: f32,
+    margin: f32,
+    goal: u32,
+    // Whether lanes start from bytes; whether the gaps replace the first moments.
+    has_bytes: u32,
+    wants_gaps: u32,
 }
 
 @group(0) @binding(1) var<uniform> frame: Frame;
@@ -55,7 +91,7 @@ struct Frame {
 @group(0) @binding(7) var<storage, read_write> rows: array<vec4<f32>>;
 // Number of tiles of the pass, three unused, then as the frame says.
 @group(0) @binding(8) var<storage, read_write> book: array<u32>;
-// Number of subdomains, sum of undecided neurons (low and high half), one unused, then as the frame says.
+// Number of subdomains, sum of undecided neurons (low and high half), one unused, then as the frame says. Lanes have their duals here.
 @group(0) @binding(9) var<storage, read_write> exchange: array<u32>;
 
 fn n_subdomains() -> u32 {

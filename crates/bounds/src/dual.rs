@@ -1,4 +1,4 @@
-//! Optimised bounds (α-CROWN, β-CROWN) on the host: what [`BoundEngine`] does besides plain batches.
+//! Optimised bounds (α-CROWN, β-CROWN): what [`BoundEngine`] does besides plain batches.
 
 use std::sync::OnceLock;
 
@@ -8,6 +8,8 @@ use crate::device::host::{self, Ascent, Ended, Given, Goal, Keep, LaneBlock, Pro
 use crate::engine::{Batch, BoundEngine, Bounds};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::Row;
+#[cfg(feature = "gpu")]
+use crate::lane_device::LaneRequest;
 use crate::logistic::Logistic;
 use crate::program::{ActivationKind, Backward, Program, Relax, Step};
 use crate::scalar::Scalar;
@@ -18,13 +20,16 @@ use crate::sweep::Sweep;
 pub struct Base {
     pub(crate) narrow: Scope<f32>,
     precise: OnceLock<Option<Scope<f64>>>,
+    /// In a device's arithmetic.
+    #[cfg(feature = "gpu")]
+    on_device: OnceLock<Scope<f32>>,
     splits: Vec<Split>,
 }
 
 impl Clone for Base {
     fn clone(&self) -> Self {
         // What is only a cache is found again.
-        Self { narrow: self.narrow.clone(), precise: OnceLock::new(), splits: self.splits.clone() }
+        Self::new(self.narrow.clone(), self.splits.clone())
     }
 }
 
@@ -55,6 +60,16 @@ const BLOCK_LANES: usize = 64;
 const BLOCKS: usize = 4;
 
 impl Base {
+    const fn new(narrow: Scope<f32>, splits: Vec<Split>) -> Self {
+        Self {
+            narrow,
+            precise: OnceLock::new(),
+            #[cfg(feature = "gpu")]
+            on_device: OnceLock::new(),
+            splits,
+        }
+    }
+
     /// The splits that its bounds already contain.
     pub fn splits(&self) -> &[Split] {
         &self.splits
@@ -88,8 +103,8 @@ impl BoundEngine {
         splits.sort_unstable();
         splits.dedup();
         let known = parent.map(|parent| parent.narrow.state.as_slice());
-        let narrow = host::scope(program, (lower, upper), &Given { known, splits: &splits, ascent, settled: 0 });
-        Ok((!narrow.is_empty).then(|| Base { narrow, precise: OnceLock::new(), splits }))
+        let narrow = self.scope(program, (lower, upper), &Given { known, splits: &splits, ascent, settled: 0 });
+        Ok((!narrow.is_empty).then(|| Base::new(narrow, splits)))
     }
 
     /// The `ReLU`s that a base leaves undecided and whose operands' bounds are found backwards: activation and neurons, in order.
@@ -157,8 +172,38 @@ impl BoundEngine {
             known[u] = known[u].smaller(upper);
         }
         let given = Given { known: Some(&known), splits: &splits, ascent, settled: activation as usize };
-        let narrow = host::scope(program, base.ends(program.n_inputs), &given);
-        Ok((!narrow.is_empty).then(|| Base { narrow, precise: OnceLock::new(), splits }))
+        let narrow = self.scope(program, base.ends(program.n_inputs), &given);
+        Ok((!narrow.is_empty).then(|| Base::new(narrow, splits)))
+    }
+
+    /// Bounds of every node over one box, those that are optimised on the device if there is one.
+    #[cfg_attr(not(feature = "gpu"), expect(clippy::unused_self, reason = "asked for its device only"))]
+    fn scope(&self, program: &Program<f32>, ends: (&[f32], &[f32]), given: &Given<f32>) -> Scope<f32> {
+        #[cfg(feature = "gpu")]
+        if let Some(scope) = self.scopes_on_device(program, &[ends], given).and_then(|mut scopes| scopes.pop()) {
+            return scope;
+        }
+        host::scope(program, ends, given)
+    }
+
+    /// Bounds of every node over some boxes; none if no device optimises any.
+    #[cfg(feature = "gpu")]
+    fn scopes_on_device(
+        &self,
+        program: &Program<f32>,
+        boxes: &[(&[f32], &[f32])],
+        given: &Given<f32>,
+    ) -> Option<Vec<Scope<f32>>> {
+        // Nothing is done if there is no such device.
+        if given.ascent.steps == 0 || self.on_lanes(|_| Ok(Some(()))).is_none() {
+            return None;
+        }
+        let refiner = |step: usize, scopes: &[&Scope<f32>], rows: &[(usize, Row)]| {
+            let how = (&given.ascent, Goal::Decided);
+            let ended = self.on_lanes(|device| device.refine(step, (scopes, given.splits), rows, how))?;
+            Some(ended.into_iter().map(|end| end.bound).collect())
+        };
+        Some(host::scopes(program, boxes, given, &refiner))
     }
 
     /// Bounds rows over pieces of a base, each with `α` and `β` of its own; a lane stops once its output is positive, or its neuron
@@ -175,6 +220,17 @@ impl BoundEngine {
         keep: Keep,
     ) -> Result<Vec<Ended<f32>>, Error> {
         let goal = if target == Target::Outputs { Goal::Positive } else { Goal::Decided };
+        #[cfg(feature = "gpu")]
+        {
+            let found = self.on_lanes(|device| {
+                let scope = base.on_device.get_or_init(|| device.whole(&base.narrow, &base.splits));
+                let entries = base.narrow.entries.as_slice();
+                device.ascend(scope, LaneRequest { target, lanes, entries, how: (ascent, goal, keep) })
+            });
+            if let Some(ended) = found {
+                return Ok(ended);
+            }
+        }
         ascend(self.narrow()?, (&base.narrow, target), lanes, ascent, goal, keep)
     }
 
@@ -227,7 +283,13 @@ impl BoundEngine {
     pub fn bound_optimised(&self, batch: &Batch, ascent: Ascent) -> Result<Bounds, Error> {
         self.check(batch)?;
         match self.narrow() {
-            Ok(program) => optimise(self, program, (&batch.lower, &batch.upper), ascent),
+            Ok(program) => {
+                #[cfg(feature = "gpu")]
+                if let Some(bounds) = self.optimise_on_device(program, batch, ascent) {
+                    return bounds;
+                }
+                optimise(self, program, (&batch.lower, &batch.upper), ascent)
+            }
             Err(Error { kind: ErrorKind::Magnitude { .. } }) => {
                 let (lower, upper) = batch.to_f64();
                 self.bound_optimised_precisely(&lower, &upper, ascent)
@@ -247,6 +309,72 @@ impl BoundEngine {
     }
 }
 
+#[cfg(feature = "gpu")]
+impl BoundEngine {
+    /// As [`optimise`], all boxes together on the device; none if there is no such device.
+    fn optimise_on_device(
+        &self,
+        program: &Program<f32>,
+        batch: &Batch,
+        ascent: Ascent,
+    ) -> Option<Result<Bounds, Error>> {
+        let n = program.n_inputs;
+        let ends = batch.lower.chunks_exact(n).zip(batch.upper.chunks_exact(n));
+        let given = Given { ascent, ..Given::nothing() };
+        let scopes = self.scopes_on_device(program, &ends.collect::<Vec<_>>(), &given)?;
+        let (rows, goal) = output_rows(self);
+        let objective = program.steps.len() - 1;
+        let all: Vec<&Scope<f32>> = scopes.iter().collect();
+        let placed: Vec<(usize, Row)> = (0..scopes.len()).flat_map(|b| rows.iter().map(move |&row| (b, row))).collect();
+        let ended = self.on_lanes(|device| device.refine(objective, (&all, &[]), &placed, (&ascent, goal)));
+        let found: Result<Vec<_>, Error> = match ended {
+            Some(ended) => Ok(ended.chunks(rows.len().max(1)).map(<[_]>::to_vec).collect()),
+            None => scopes.par_iter().map(|scope| over_scope(program, scope, (&rows, goal), &ascent)).collect(),
+        };
+        Some(found.map(|found| collected(program.n_outputs, found.into_iter().zip(scopes.iter().map(n_undecided)))))
+    }
+}
+
+/// Rows of the outputs over one box.
+fn over_scope<T: Logistic>(
+    program: &Program<T>,
+    scope: &Scope<T>,
+    (rows, goal): (&[Row], Goal),
+    ascent: &Ascent,
+) -> Result<Vec<Ended<T>>, Error> {
+    let lane = |row: &Row| Lane { neuron: row.neuron, is_upper: row.is_upper, splits: &[], alpha: &[] };
+    let lanes: Vec<Lane> = rows.iter().map(lane).collect();
+    ascend(program, (scope, Target::Outputs), &lanes, ascent, goal, Keep::default())
+}
+
+/// Lower ends of every output, and upper ends where the recipe has both; when their optimisation ends.
+fn output_rows(engine: &BoundEngine) -> (Vec<Row>, Goal) {
+    let has_both = engine.recipe().both_ends;
+    let ends = |is_upper| (0..engine.network().n_outputs() as u32).map(move |neuron| Row { neuron, is_upper });
+    let rows = ends(false).chain(ends(true).filter(|_| has_both)).collect();
+    (rows, if has_both { Goal::Tightest } else { Goal::Positive })
+}
+
+/// What the rows of every box ended with, as bounds.
+fn collected<T: Logistic>(n_outputs: usize, found: impl Iterator<Item = (Vec<Ended<T>>, u64)>) -> Bounds {
+    let mut bounds = Bounds { n_outputs, ..Bounds::default() };
+    for (ended, n_undecided) in found {
+        let (below, above) = ended.split_at(n_outputs);
+        // A bound that is not finite says nothing.
+        let sound = |end: &Ended<T>| if end.bound.is_finite() { end.bound.to_f64() } else { f64::NEG_INFINITY };
+        bounds.lower.extend(below.iter().map(sound));
+        bounds.lower_slack.extend(below.iter().map(|end| end.slack.to_f64()));
+        bounds.upper.extend(above.iter().map(|end| -sound(end)));
+        bounds.upper_slack.extend(above.iter().map(|end| end.slack.to_f64()));
+        bounds.n_unstable += n_undecided;
+    }
+    bounds
+}
+
+fn n_undecided<T>(scope: &Scope<T>) -> u64 {
+    scope.entries.iter().map(|entries| entries.len() as u64).sum()
+}
+
 /// Lower ends of every output over every box, and upper ends where the recipe has both.
 fn optimise<T: Logistic>(
     engine: &BoundEngine,
@@ -255,31 +383,14 @@ fn optimise<T: Logistic>(
     ascent: Ascent,
 ) -> Result<Bounds, Error> {
     let n = program.n_inputs;
-    let n_outputs = program.n_outputs;
-    let has_both = engine.recipe().both_ends;
-    let ends = |is_upper| (0..n_outputs as u32).map(move |neuron| Lane { neuron, is_upper, splits: &[], alpha: &[] });
-    let lanes: Vec<Lane> = ends(false).chain(ends(true).filter(|_| has_both)).collect();
-    let goal = if has_both { Goal::Tightest } else { Goal::Positive };
+    let (rows, goal) = output_rows(engine);
     let one = |b: usize| {
         let given = Given { ascent, ..Given::nothing() };
         let scope = host::scope(program, (&lower[b * n..][..n], &upper[b * n..][..n]), &given);
-        let ended = self::ascend(program, (&scope, Target::Outputs), &lanes, &ascent, goal, Keep::default())?;
-        Ok((ended, scope.entries.iter().map(|entries| entries.len() as u64).sum::<u64>()))
+        Ok((over_scope(program, &scope, (&rows, goal), &ascent)?, n_undecided(&scope)))
     };
-    let found: Vec<Result<_, Error>> = (0..lower.len() / n).into_par_iter().with_min_len(1).map(one).collect();
-    let mut bounds = Bounds { n_outputs, ..Bounds::default() };
-    for found in found {
-        let (ended, n_unstable) = found?;
-        let (below, above) = ended.split_at(n_outputs);
-        // A bound that is not finite says nothing.
-        let sound = |end: &Ended<T>| if end.bound.is_finite() { end.bound.to_f64() } else { f64::NEG_INFINITY };
-        bounds.lower.extend(below.iter().map(sound));
-        bounds.lower_slack.extend(below.iter().map(|end| end.slack.to_f64()));
-        bounds.upper.extend(above.iter().map(|end| -sound(end)));
-        bounds.upper_slack.extend(above.iter().map(|end| end.slack.to_f64()));
-        bounds.n_unstable += n_unstable;
-    }
-    Ok(bounds)
+    let found: Result<Vec<_>, Error> = (0..lower.len() / n).into_par_iter().with_min_len(1).map(one).collect();
+    Ok(collected(program.n_outputs, found?.into_iter()))
 }
 
 /// The optimised pass of a target.

@@ -8,6 +8,8 @@ use crate::device::Device;
 use crate::device::gpu::GpuProgram;
 use crate::device::host::{self, Raw, Request};
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "gpu")]
+use crate::lane_device::LaneDevice;
 use crate::program::Program;
 use crate::record::{Method, Recipe, record};
 use crate::scalar::Scalar;
@@ -23,14 +25,22 @@ pub struct BoundEngine {
     recipe: Recipe,
     /// What the inputs lie in besides the region.
     set: Option<Arc<InputSet>>,
+    /// Where lanes are optimised.
+    #[cfg(feature = "gpu")]
+    device: Device,
     #[cfg(feature = "gpu")]
     gpu: Option<GpuProgram>,
+    /// Loaded when lanes are first asked for.
+    #[cfg(feature = "gpu")]
+    lanes: OnceLock<Option<LaneDevice>>,
     /// In f32 for the host, recorded when first asked for.
     host: OnceLock<Result<Program<f32>, ErrorKind>>,
     /// In f64 for the host, recorded when first asked for.
     precise: OnceLock<Result<Program<f64>, ErrorKind>>,
     /// Why the device is no longer used.
     lost: OnceLock<String>,
+    /// Why lanes are optimised on the host although a device was asked for; engines of the same question share it.
+    lanes_lost: Arc<OnceLock<String>>,
 }
 
 /// Boxes, one after another: `lower` and `upper` are `[batch, n_inputs]`.
@@ -104,13 +114,17 @@ impl BoundEngine {
         Self::unloaded(network, region, Some(set), Recipe { over_set: true, ..recipe })?.on(device)
     }
 
-    /// The same question by another recipe, on the host.
+    /// The same question by another recipe: plain bounds on the host, optimised ones where this engine's device is.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn on_host_as(&self, recipe: Recipe) -> Result<Self, Error> {
+    pub fn with_recipe(&self, recipe: Recipe) -> Result<Self, Error> {
         let recipe = Recipe { over_set: self.set.is_some(), ..recipe };
-        Self::blank(Arc::clone(&self.network), self.region.clone(), self.set.clone(), recipe).on_host()
+        let mut engine = Self::blank(Arc::clone(&self.network), self.region.clone(), self.set.clone(), recipe);
+        engine.lanes_lost = Arc::clone(&self.lanes_lost);
+        #[cfg(feature = "gpu")]
+        engine.device.clone_from(&self.device);
+        engine.on_host()
     }
 
     fn unloaded(
@@ -138,15 +152,21 @@ impl BoundEngine {
             recipe,
             set,
             #[cfg(feature = "gpu")]
+            device: Device::Host,
+            #[cfg(feature = "gpu")]
             gpu: None,
+            #[cfg(feature = "gpu")]
+            lanes: OnceLock::new(),
             host: OnceLock::new(),
             precise: OnceLock::new(),
             lost: OnceLock::new(),
+            lanes_lost: Arc::default(),
         }
     }
 
     #[cfg(feature = "gpu")]
     fn on(mut self, device: &Device) -> Result<Self, Error> {
+        self.device = device.clone();
         if let Device::Gpu(gpu) = device {
             let (lower, upper) = self.region.to_f64();
             let loaded = self
@@ -265,9 +285,37 @@ impl BoundEngine {
         Ok(None)
     }
 
-    /// Why the device that was asked for is not used (any more); the host is used instead.
+    /// Why the device that was asked for is not used (any more), or not for optimised bounds; the host is used instead.
     pub fn fallback(&self) -> Option<&str> {
-        self.lost.get().map(String::as_str)
+        self.lost.get().or_else(|| self.lanes_lost.get()).map(String::as_str)
+    }
+
+    /// Does something with the device's lanes; none if there is no such device, once it has failed, or if it leaves this to the host.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn on_lanes<R>(&self, work: impl FnOnce(&LaneDevice) -> Result<Option<R>, Error>) -> Option<R> {
+        let Device::Gpu(gpu) = &self.device else { return None };
+        if self.lanes_lost.get().is_some() {
+            return None;
+        }
+        let load = || {
+            let (lower, upper) = self.region.to_f64();
+            let program = self.recorded(&lower, &upper, Arithmetic::DEVICE_F32).map_err(Error::from);
+            match program.and_then(|program| LaneDevice::new(gpu, program)) {
+                Ok(lanes) => Some(lanes),
+                Err(error) => {
+                    drop(self.lanes_lost.set(error.to_string()));
+                    None
+                }
+            }
+        };
+        match work(self.lanes.get_or_init(load).as_ref()?) {
+            Ok(found) => found,
+            // A lost device costs time, never an answer.
+            Err(error) => {
+                drop(self.lanes_lost.set(error.to_string()));
+                None
+            }
+        }
     }
 
     /// Bounds every output over every box, in f64 on the host: for what f32 leaves undecided only because of its slack.

@@ -37,7 +37,7 @@ pub enum ErrorKind {
     /// The engine's recipe records no optimised bounds.
     #[error("the recipe records no optimised bounds of the outputs")]
     NotOptimised,
-    /// No adapter of that description.
+    /// No adapter of that description, or none that knows such a program.
     #[error("{0}")]
     NoDevice(String),
     /// A single subproblem exceeds the device's memory or limits.

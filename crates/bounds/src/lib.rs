@@ -7,6 +7,8 @@ mod engine;
 mod error;
 mod flop;
 mod kernels;
+#[cfg(feature = "gpu")]
+mod lane_device;
 mod logistic;
 mod magnitude;
 mod planes;

@@ -1,16 +1,23 @@
 //! Verdicts on small networks against the truth, found by enumerating the linear pieces of the network (`enumeration`).
 
+#[cfg(feature = "gpu")]
+#[path = "../../bounds/tests/it/adapter.rs"]
+mod adapter;
 mod enumeration;
 
 use bounds::Device;
-use driver::{Limits, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
+use driver::{Limits, Outcome, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
 use enumeration::{Question, question};
 
 fn verify(question: &Question, split: SplitChoice) -> Verdict {
+    verify_on(&Device::Host, question, split).verdict
+}
+
+fn verify_on(device: &Device, question: &Question, split: SplitChoice) -> Outcome {
     let limits = Limits { subdomains: Some(3_000), ..Limits::default() };
     let options = VerifyOptions { limits, split, ..VerifyOptions::default() };
     let Question { network, property, .. } = question;
-    Verify { network, property, device: &Device::Host }.run(&options, &mut Silent).unwrap().verdict
+    Verify { network, property, device }.run(&options, &mut Silent).unwrap()
 }
 
 #[test]
@@ -65,4 +72,32 @@ fn verdicts_agree_with_the_enumerated_truth() {
 #[test]
 fn a_piece_is_split_on_although_its_minimiser_touches_every_relaxation() {
     assert_eq!(verify(&question(54), SplitChoice::Relus), Verdict::Verified);
+}
+
+/// Optimised bounds of a search by `ReLU` splits run on the device, and so do those inside of a search by input splits.
+#[cfg(feature = "gpu")]
+#[test]
+fn a_device_decides_what_the_host_does() {
+    let Some(device) = adapter::device() else { return };
+    let (mut n_decided, mut n_different) = (0, 0);
+    for seed in (0..200).step_by(17) {
+        let question = question(seed);
+        for split in [SplitChoice::Relus, SplitChoice::Inputs] {
+            let host = verify(&question, split);
+            let Outcome { verdict, fallback, .. } = verify_on(&device, &question, split);
+            assert_eq!(fallback, None, "seed {seed}, {split:?}");
+            let kind = |verdict: &Verdict| match verdict {
+                Verdict::Verified => 0,
+                Verdict::Falsified(_) => 1,
+                Verdict::Unknown(_) => 2,
+            };
+            match (kind(&host), kind(&verdict)) {
+                (0, 1) | (1, 0) => panic!("seed {seed}, {split:?}: {verdict:?}, the host says {host:?}"),
+                (a, b) => n_different += u32::from(a != b),
+            }
+            n_decided += u32::from(kind(&verdict) < 2);
+        }
+    }
+    // Near-ties may be decided by one and not by the other.
+    assert!(n_decided > 18 && n_different <= 1, "{n_decided} decided, {n_different} otherwise than on the host");
 }

@@ -6,6 +6,7 @@ mod faults;
 mod frame;
 mod fused;
 mod kernel;
+mod lanes;
 mod loaded;
 #[cfg(test)]
 mod mischief;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use adapter::{AdapterChoice, AdapterKind, AdapterSummary};
+pub use lanes::{GpuLanes, LaneTask, TaskLane};
 
 use crate::branch::{Branched, Budget, Piece, Rule};
 use crate::device::host::{Raw, Request};

@@ -224,10 +224,12 @@ struct Counts {
     informative: u64,
     /// The largest share of a slack that rounding really took, over points.
     share: f64,
+    /// Networks whose lanes a device took.
+    on_device: u64,
 }
 
 /// One network with a chain of bases and lanes on each of them.
-fn check(seed: u64, counts: &mut Counts) {
+fn check(device: &Device, seed: u64, counts: &mut Counts) {
     let mut stream = Stream(seed);
     let stream = &mut stream;
     let network = if stream.below(3) == 0 { random::network(stream) } else { tangled(stream) };
@@ -237,7 +239,7 @@ fn check(seed: u64, counts: &mut Counts) {
     let optimised = [Optimised::Outputs, Optimised::Everything][stream.below(2)];
     let (keep_interval, same_slope) = (stream.below(4) > 0, stream.below(4) == 0);
     let recipe = Recipe { method, both_ends: true, keep_interval, same_slope, optimised, ..Recipe::default() };
-    let engine = BoundEngine::new(&Device::Host, Arc::new(network.clone()), &region, recipe).unwrap();
+    let engine = BoundEngine::new(device, Arc::new(network.clone()), &region, recipe).unwrap();
     let near: Vec<f64> = random::point(stream, &lower, &upper).iter().map(|&x| f64::from(x as f32)).collect();
     let near: Vec<f64> = near.iter().zip(lower.iter().zip(&upper)).map(|(x, (l, u))| x.clamp(*l, *u)).collect();
     let samples = Samples::new(stream, &network, (&lower, &upper), &near, 80);
@@ -317,6 +319,15 @@ fn check(seed: u64, counts: &mut Counts) {
         }
         parent = Some(sharpened(stream, (&network, &engine), base, &held, counts, seed));
     }
+    // Sigmoids have no kernel of lanes; nothing else may keep a device from them.
+    if !matches!(device, Device::Host) {
+        let is_smooth =
+            |node: &network::Node| matches!(node.op, Op::Activation(Activation::Sigmoid | Activation::Tanh));
+        let why = engine.fallback();
+        counts.on_device += u64::from(why.is_none());
+        let is_expected = why.is_none_or(|why| why.contains("optimised bounds only"));
+        assert!(is_expected && (why.is_none() || network.nodes().iter().any(is_smooth)), "seed {seed}: {why:?}");
+    }
 }
 
 /// Bounds both ends of some undecided neurons by lanes of their own, checks them, and gives them to the base.
@@ -366,10 +377,10 @@ fn samples_lie_above_the_bounds_of_lanes() {
     let n_networks = std::env::var("DIADEM_LANES_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_500);
     let mut counts = Counts::default();
     for seed in 0..n_networks {
-        check(seed, &mut counts);
+        check(&Device::Host, seed, &mut counts);
     }
     // Nothing is checked in vain.
-    let Counts { checked, empty_lanes, empty_bases, informative, share } = counts;
+    let Counts { checked, empty_lanes, empty_bases, informative, share, .. } = counts;
     assert!(
         checked > 500 * n_networks && 2 * informative > checked,
         "{checked} checked, {informative} of them informative"
@@ -400,4 +411,20 @@ fn a_split_of_another_activation_changes_no_line() {
     let ended = engine.ascend(&base, Target::Outputs, &[lane], &Ascent::default(), Keep::default()).unwrap();
     // At x = −1.
     assert!(ended[0].bound <= -0.5, "{}", ended[0].bound);
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn samples_lie_above_the_bounds_of_lanes_on_a_device() {
+    let Some(device) = crate::adapter::device() else { return };
+    let n_networks = std::env::var("DIADEM_GPU_LANES_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let mut counts = Counts::default();
+    for seed in 0..n_networks {
+        check(&device, 500_000 + seed, &mut counts);
+    }
+    let Counts { checked, empty_lanes, informative, share, on_device, .. } = counts;
+    assert!(checked > 500 * n_networks && 3 * informative > checked, "{checked} checked, {informative} informative");
+    assert!(2 * on_device > n_networks && empty_lanes > 0, "{on_device} on the device, {empty_lanes} empty lanes");
+    assert!((0.0..1.0).contains(&share), "rounding took {share} of a slack");
+    println!("rounding took at most {share} of a slack");
 }

@@ -304,7 +304,7 @@ impl<'a, 'r> BranchAndBound<'a, 'r> {
     fn optimiser(&self) -> Option<&BoundEngine> {
         let make = || {
             let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
-            self.engine.on_host_as(recipe).ok()
+            self.engine.with_recipe(recipe).ok()
         };
         self.optimiser.get_or_init(make).as_ref()
     }

@@ -76,7 +76,7 @@ impl<'a> ReluPlan<'a> {
         mut recorder: Option<&mut Recorder<'r>>,
         (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
     ) -> Result<End, Error> {
-        let engine = engine.on_host_as(Recipe { optimised: Optimised::Everything, ..Recipe::default() })?;
+        let engine = engine.with_recipe(Recipe { optimised: Optimised::Everything, ..Recipe::default() })?;
         let region = engine.region();
         let ends = (region.lower.clone(), region.upper.clone());
         let Some(root) = engine.base((&ends.0, &ends.1), None, &[], Ascent::default())? else {

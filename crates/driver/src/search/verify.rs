@@ -184,7 +184,9 @@ impl Verify<'_> {
                 recorder.whole(objective, &excluded);
             }
             let plan = ReluPlan::new(objective, &falsifier);
-            match plan.run_recorded(&engine, &open, recorder.as_deref_mut(), (clock, observer, outcome)) {
+            let ended = plan.run_recorded(&engine, &open, recorder.as_deref_mut(), (clock, observer, outcome));
+            outcome.fallback = outcome.fallback.take().or_else(|| engine.fallback().map(str::to_owned));
+            match ended {
                 // What no single row excludes on any piece, splits of inputs may still decide; they can be bounded in f64.
                 Ok(End::Stopped(StopReason::Precision))
                 | Err(Error::Bounds(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } })) => {}

@@ -2,7 +2,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Where things lie during one chunk of rows of one pass: see `shaders/shared/frame.wgsl`, whose words these are.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
 pub struct Frame {
     pub state_stride: u32,
     pub mark_stride: u32,
@@ -28,4 +28,30 @@ pub struct Frame {
     pub slopes: u32,
     pub inputs: u32,
     pub scores: u32,
+    pub n_tiles: u32,
+    pub places: u32,
+    pub subdomains: u32,
+    pub words: u32,
+    pub deeds: u32,
+    pub splits: u32,
+    pub n_splits: u32,
+    pub bytes: u32,
+    pub ends: u32,
+    pub gaps: u32,
+    pub n_gaps: u32,
+    pub low: u32,
+    pub kept: u32,
+    pub first_moment: u32,
+    pub second_moment: u32,
+    pub beta: u32,
+    pub unit: u32,
+    pub means: u32,
+    pub best_low: u32,
+    pub best_beta: u32,
+    pub alpha_rate: f32,
+    pub beta_rate: f32,
+    pub margin: f32,
+    pub goal: u32,
+    pub has_bytes: u32,
+    pub wants_gaps: u32,
 }

@@ -9,7 +9,8 @@ use crate::error::Error;
 pub mod shaders {
     use crate::device::gpu::frame;
     use crate::device::gpu::fused::tables as fused;
-    use crate::program;
+    use crate::device::gpu::lanes::params as lanes;
+    use crate::{program, sweep};
 
     include!(concat!(env!("OUT_DIR"), "/shaders.rs"));
 }
@@ -67,6 +68,24 @@ kernels! {
     SplitScore "split_score" SPLIT_SCORE "main";
     SplitChoice "split_choice" SPLIT_CHOICE "main";
     StoreSlopes "store_slopes" STORE_SLOPES "main";
+    StartLanes "start_lanes" START_LANES "main";
+    DecideSplits "lane_splits decide" LANE_SPLITS "decide";
+    CollectSplits "lane_splits collect" LANE_SPLITS "collect";
+    AssignLanes "assign_lanes" ASSIGN_LANES "main";
+    SeedLanes "seed_lanes" SEED_LANES "main";
+    BackLanes "back_lanes" BACK_LANES "main";
+    KeepSigns "keep_signs" KEEP_SIGNS "main";
+    EndLanes "end_lanes" END_LANES "main";
+    StoreBest "store_best" STORE_BEST "main";
+    OnwardDense "back_dense onward" BACK_DENSE "onward";
+    OnwardDenseTiled "back_dense_tiled onward" BACK_DENSE_TILED "onward";
+    OnwardConv "onward_conv" ONWARD_CONV "main";
+    OnwardSparse "back_sparse onward" BACK_SPARSE "onward";
+    OnwardMaxPool "onward_max_pool" ONWARD_MAX_POOL "main";
+    OnwardLines "onward_lines" ONWARD_LINES "main";
+    TakeGaps "take_gaps" TAKE_GAPS "main";
+    PackSlopes "pack_lanes slopes" PACK_LANES "slopes";
+    PackEnds "pack_lanes ends" PACK_LANES "ends";
 }
 
 /// Bytes between two entries of a uniform buffer: every device's alignment divides it, every struct fits.

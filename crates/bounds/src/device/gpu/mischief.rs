@@ -8,7 +8,7 @@ use super::faults::Faults;
 use super::samples::{Chain, named};
 use super::tests::gpu;
 use super::{AdapterChoice, Gpu};
-use crate::{Batch, BoundEngine, Budget, Device, Piece, Recipe, Rule, Wanted};
+use crate::{Ascent, Batch, BoundEngine, Budget, Device, Keep, Lane, Optimised, Piece, Recipe, Rule, Target, Wanted};
 
 /// What a faulty device may hand over instead of results.
 #[derive(Debug, Clone)]
@@ -101,6 +101,38 @@ fn results_that_are_none_never_exclude_anything() {
                     "{name}, {mischief:?}: output {k} is bounded by {ours}, the host says {host}"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn lanes_that_are_none_never_exclude_anything() {
+    let Some(shared) = gpu() else { return };
+    let network = Arc::new(named("deep"));
+    let n = network.n_inputs();
+    let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
+    let [small, whole] = [0.1, 1.0].map(|r| (vec![-r; n], vec![r; n]));
+    let ascent = Ascent { steps: 4, ..Ascent::default() };
+    let keep = Keep { duals: true, gaps: 4, minimiser: true, proof: true };
+    let rows = 0..network.n_outputs() as u32;
+    let lanes: Vec<Lane> = rows.map(|neuron| Lane { neuron, is_upper: false, splits: &[], alpha: &[] }).collect();
+    let bounds = |engine: &BoundEngine, (lower, upper): &(Vec<f32>, Vec<f32>)| -> Vec<f32> {
+        let base = engine.base((lower, upper), None, &[], ascent).unwrap().unwrap();
+        let ended = engine.ascend(&base, Target::Outputs, &lanes, &ascent, keep).unwrap();
+        ended.into_iter().map(|end| end.bound).collect()
+    };
+    let expected = bounds(&engine(&Device::Host, &network).with_recipe(recipe).unwrap(), &whole);
+    for mischief in kinds() {
+        let gpu = fresh(&shared);
+        let ours = engine(&Device::Gpu(gpu.clone()), &network).with_recipe(recipe).unwrap();
+        begin(&gpu, mischief.clone());
+        // Bounds of a smaller box are tighter: handed over late, they would be wrong.
+        bounds(&ours, &small);
+        let found = bounds(&ours, &whole);
+        assert!(ours.fallback().is_some(), "{mischief:?}");
+        for (k, (&ours, &host)) in found.iter().zip(&expected).enumerate() {
+            let room = 2e-2 * (1.0 + host.abs());
+            assert!(ours <= host + room, "{mischief:?}: output {k} is bounded by {ours}, the host says {host}");
         }
     }
 }

@@ -7,9 +7,9 @@ use crate::program::{Backward, ConvShape, Forward, Program, Select, SsimBalls, S
 use crate::set::InputSet;
 
 /// Tiles per workgroup of the kernels that work on rows.
-const TILES: u32 = 8;
+pub const TILES: u32 = 8;
 /// Tiles and inputs per workgroup of [`Kernel::BackDenseTiled`].
-const TILED: [u32; 2] = [16, 64];
+pub const TILED: [u32; 2] = [16, 64];
 /// Most workgroups along one dimension.
 pub const MAX_WORKGROUPS: u32 = 65_535;
 
@@ -80,7 +80,7 @@ pub enum Products {
 }
 
 impl Products {
-    fn is_tiled(self, n_out: u32, n_in: u32) -> bool {
+    pub fn is_tiled(self, n_out: u32, n_in: u32) -> bool {
         match self {
             Self::Direct => false,
             Self::Tiled => n_out >= 32 && n_in >= 48,
@@ -260,21 +260,26 @@ impl Schedule {
         Ok(Pass { select: None, list: 0, n_neurons: 0, n_ends: 0, walk, grids: place, n_grids, over_set })
     }
 
-    /// Appends parameters and returns their offset.
     fn push(&mut self, bytes: &[u8]) -> u32 {
-        let place = self.params.len();
-        self.params.extend_from_slice(bytes);
-        self.params.resize(place + UNIFORM_STRIDE, 0);
-        place as u32
+        push(&mut self.params, bytes)
     }
 }
 
+/// Appends parameters and returns their offset.
+pub fn push(params: &mut Vec<u8>, bytes: &[u8]) -> u32 {
+    let place = params.len();
+    params.extend_from_slice(bytes);
+    params.resize(place + UNIFORM_STRIDE, 0);
+    place as u32
+}
+
 /// Invocations per tile of a backward convolution: four input channels of one group at one position each.
-fn input_quads(shape: &ConvShape) -> u32 {
+pub fn input_quads(shape: &ConvShape) -> u32 {
     shape.groups * (shape.in_channels / shape.groups).div_ceil(4) * shape.in_height * shape.in_width
 }
 
-fn check(values: &[f32]) -> Result<(), ErrorKind> {
+/// Fails if a parameter is not finite: WGSL has no infinities, so that no slack would fail closed.
+pub fn check(values: &[f32]) -> Result<(), ErrorKind> {
     if values.iter().all(|value| value.is_finite()) {
         Ok(())
     } else {

@@ -340,12 +340,7 @@ impl<T: Logistic> LaneBlock<T> {
             if ended.gaps.is_empty() {
                 ended.gaps = idle;
             }
-            let most_first = |a: &(Split, f32), b: &(Split, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-            if ended.gaps.len() > keep.gaps {
-                ended.gaps.select_nth_unstable_by(keep.gaps, most_first);
-                ended.gaps.truncate(keep.gaps);
-            }
-            ended.gaps.sort_unstable_by(most_first);
+            ended.order_gaps(keep.gaps);
         }
         if keep.minimiser {
             let n = shared.program.n_inputs;

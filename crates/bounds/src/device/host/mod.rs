@@ -10,12 +10,16 @@ use crate::sweep::Sweep;
 
 mod ascent;
 mod evaluate;
+#[cfg(feature = "gpu")]
+mod lockstep;
 mod sample;
 mod scope;
 
 pub use crate::kernels::LANES;
 pub use ascent::{Ascent, Cloud, Ended, Goal, Keep, LaneBlock, Planes, Proof, Shared, Start};
 pub use evaluate::evaluate;
+#[cfg(feature = "gpu")]
+pub use lockstep::scopes;
 pub use sample::{least_values, plane_values};
 pub use scope::{Scope, Split};
 
@@ -133,9 +137,19 @@ pub fn scope<T: Logistic>(program: &Program<T>, (lower, upper): (&[T], &[T]), gi
 }
 
 /// As [`scope`], by intervals and what is given alone.
-pub fn forward_scope<T: Logistic>(program: &Program<T>, (lower, upper): (&[T], &[T]), given: &Given<T>) -> Scope<T> {
+pub fn forward_scope<T: Logistic>(program: &Program<T>, ends: (&[T], &[T]), given: &Given<T>) -> Scope<T> {
+    forward_scope_of(program, program.steps.len(), ends, given)
+}
+
+/// As [`forward_scope`], by the first steps of a program only.
+pub fn forward_scope_of<T: Logistic>(
+    program: &Program<T>,
+    n_steps: usize,
+    (lower, upper): (&[T], &[T]),
+    given: &Given<T>,
+) -> Scope<T> {
     let mut workspace = Workspace::new(program);
-    let steps = program.steps.iter().filter(|step| matches!(step, Step::Forward(_)));
+    let steps = program.steps[..n_steps].iter().filter(|step| matches!(step, Step::Forward(_)));
     workspace.replay(program, (lower, upper), steps, given);
     workspace.scope
 }
@@ -219,13 +233,7 @@ impl<T: Logistic> Workspace<T> {
             match step {
                 Step::Forward(forward) => {
                     node += 1;
-                    let splits = given.splits_of(node);
-                    self.scope.clip(forward, splits);
-                    self.isa.run(ForwardStep { program, forward, workspace: ForwardParts::of(self) });
-                    if let Some(known) = given.known {
-                        self.scope.intersect(program, node, known);
-                    }
-                    self.scope.list(program, node, splits);
+                    self.forward(program, forward, node, given);
                     if self.scope.is_empty {
                         return outcome;
                     }
@@ -252,6 +260,17 @@ impl<T: Logistic> Workspace<T> {
             outcome.slack = vec![T::ZERO; 2 * n];
         }
         outcome
+    }
+
+    /// Bounds one node by intervals and what is given.
+    fn forward(&mut self, program: &Program<T>, forward: &Forward, node: usize, given: &Given<T>) {
+        let splits = given.splits_of(node);
+        self.scope.clip(forward, splits);
+        self.isa.run(ForwardStep { program, forward, workspace: ForwardParts::of(self) });
+        if let Some(known) = given.known {
+            self.scope.intersect(program, node, known);
+        }
+        self.scope.list(program, node, splits);
     }
 
     /// Bounds both ends of every listed neuron and writes them into the state.

@@ -46,6 +46,16 @@ impl<T: Logistic> Ended<T> {
             proof: None,
         }
     }
+
+    /// Orders the gaps, the largest first, and keeps so many of them.
+    pub fn order_gaps(&mut self, most: usize) {
+        let most_first = |a: &(Split, f32), b: &(Split, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if self.gaps.len() > most {
+            self.gaps.select_nth_unstable_by(most, most_first);
+            self.gaps.truncate(most);
+        }
+        self.gaps.sort_unstable_by(most_first);
+    }
 }
 
 /// What to return of every lane besides its bound.
