@@ -2,11 +2,15 @@
 
 mod area;
 mod branch_and_bound;
+mod confine;
+mod cut;
 mod falsify;
 mod frontier;
 mod limits;
 mod objective;
 mod observer;
+mod parts;
+mod piece;
 pub(crate) mod random;
 mod relu_plan;
 mod relu_search;
@@ -23,6 +27,7 @@ pub use frontier::{Frontier, Subdomain};
 pub use limits::{Clock, Interrupt, Limits};
 pub use objective::Objective;
 pub use observer::{Observer, Progress, Silent};
+pub use parts::Parts;
 pub use relu_plan::ReluPlan;
 pub use relu_search::{ReluSearch, Suspect};
 pub use verdict::{Counterexample, Outcome, Stage, StopReason, Verdict};
