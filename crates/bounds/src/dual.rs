@@ -53,6 +53,9 @@ pub enum Target {
     },
 }
 
+/// Neurons with their lower and upper bounds.
+pub type NeuronBounds = Vec<(u32, f32, f32)>;
+
 /// A row to bound over a piece of a [`Base`].
 #[derive(Debug, Clone, Copy)]
 pub struct Lane<'a> {
@@ -226,7 +229,7 @@ impl BoundEngine {
     ///
     /// # Errors
     /// [`ErrorKind::Magnitude`] where f32 could overflow.
-    pub fn constrainable(&self, base: &Base) -> Result<Vec<(u32, Vec<(u32, f32, f32)>)>, Error> {
+    pub fn constrainable(&self, base: &Base) -> Result<Vec<(u32, NeuronBounds)>, Error> {
         let program = self.narrow()?;
         let Some((_, sweep)) = pass(program, Target::Outputs) else { return Ok(Vec::new()) };
         let mut layers = Vec::new();

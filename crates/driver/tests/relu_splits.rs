@@ -91,7 +91,7 @@ fn verify_by_parts(question: &Question) -> (Verdict, u64) {
         let base = engine.base((&region.lower, &region.upper), None, &[], Ascent::default()).unwrap();
         let base = base.expect("a region holds points");
         for disjunct in 0..objective.disjuncts.len() {
-            let parts = Parts::new(&objective, &engine, &falsifier, disjunct).with_pieces(8);
+            let parts = Parts::new(&objective, &engine, &falsifier, disjunct).with_pieces(2);
             match parts.run(base.clone(), &clock, &mut Silent, &mut outcome).unwrap() {
                 End::Verified => {}
                 End::Falsified(found) => return (Verdict::Falsified(*found), outcome.subdomains),

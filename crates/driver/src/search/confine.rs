@@ -62,7 +62,8 @@ impl<'a> Confine<'a> {
                 return Ok(Confined::Excluded(now));
             }
             // Written so that a bound that is no number ends the passes.
-            if pass == effort.passes || !(now > before * (1.0 - WORTHWHILE)) || clock.stop(0, 0).is_some() {
+            let has_won = now > before * (1.0 - WORTHWHILE);
+            if pass == effort.passes || !has_won || clock.stop(0, 0).is_some() {
                 break;
             }
             before = now;

@@ -28,7 +28,19 @@ pub struct Parts<'a> {
 /// A part that is still to be decided.
 struct Part {
     base: Base,
+    /// What is known of it.
+    bound: f64,
     depth: u32,
+}
+
+/// What came of a part.
+enum Attempt {
+    /// The disjunct is excluded.
+    Decided,
+    /// The search is over.
+    Ended(End),
+    /// It is still open; the best `ReLU`s to split it at.
+    Left(Box<Base>, Vec<Split>),
 }
 
 /// Where a part may be split.
@@ -83,78 +95,111 @@ impl<'a> Parts<'a> {
         observer: &mut dyn Observer,
         outcome: &mut Outcome,
     ) -> Result<End, Error> {
-        let region = &self.objective.region;
-        let ends = region.inner_lower.iter().zip(&region.inner_upper);
-        let centre: Vec<f64> = ends.map(|(l, u)| 0.5 * l + 0.5 * u).collect();
-        let typical: Vec<f64> = self.objective.network.evaluate(&centre)?;
+        let typical = self.typical()?;
         let confine = Confine::new(self.engine, self.objective.disjuncts[self.disjunct].1.clone(), &typical);
+        let bound = confine.bound(&base)?.map_or(f64::NEG_INFINITY, |(_, bound)| bound);
         // Depth first: what is left stays small.
-        let mut left = vec![Part { base, depth: 0 }];
+        let mut left = vec![Part { base, bound, depth: 0 }];
         let mut decided = 0.0;
-        while let Some(Part { base, depth }) = left.pop() {
-            let mut base = Some(base);
-            let mut splits = Vec::new();
-            let turns = if depth == 0 { &WHOLE[..] } else { &[PART][..] };
-            for &(pieces, effort) in turns {
-                let Some(whole) = base.take() else { break };
-                if let Some(reason) = clock.stop(outcome.subdomains, 0) {
-                    return Ok(End::Stopped(reason));
-                }
-                outcome.subdomains += 1;
-                let part = match confine.run(whole, effort, clock)? {
-                    Confined::Excluded(bound) => {
-                        outcome.meet(bound);
-                        break;
-                    }
-                    Confined::Left(part) => *part,
-                };
-                let mut search =
-                    ReluSearch::new(self.objective, self.engine, self.falsifier, part, &[self.disjunct], None)?;
-                let mut within = Within {
-                    observer: &mut *observer,
-                    decided,
-                    weight: 0.5_f64.powi(depth as i32),
-                    open: left.len() as u64,
-                };
-                let before = outcome.subdomains;
-                let pieces = self.pieces.unwrap_or(pieces);
-                let mut end = search.run(pieces, before, clock, &mut within)?;
-                if end.is_none() && search.decided() >= NEARLY {
-                    end = search.run(pieces.saturating_mul(ON), before, clock, &mut within)?;
-                }
-                let (subdomains, rebounded) = search.counts();
-                outcome.subdomains += subdomains;
-                outcome.rebounded += rebounded;
-                match end {
-                    Some(End::Verified) => outcome.meet(search.lower_bound().unwrap_or(f64::INFINITY)),
-                    Some(end) => {
-                        outcome.meet(search.lower_bound().unwrap_or(f64::INFINITY));
-                        return Ok(end);
-                    }
-                    None => {
-                        splits = search.root_splits().to_vec();
-                        base = Some(search.into_open().1);
-                    }
-                }
+        while let Some(Part { base, bound, depth }) = left.pop() {
+            let weight = 0.5_f64.powi(depth as i32);
+            let mut state = Attempt::Left(Box::new(base), Vec::new());
+            for &spending in if depth == 0 { &WHOLE[..] } else { &[PART][..] } {
+                let Attempt::Left(base, _) = state else { break };
+                let mut within = Within { observer: &mut *observer, decided, weight, open: left.len() as u64 };
+                state = self.attempt(&confine, *base, spending, (clock, &mut within, outcome))?;
             }
-            let Some(base) = base else {
-                decided += 0.5_f64.powi(depth as i32);
-                continue;
+            let (halves, end) = match state {
+                Attempt::Decided => {
+                    decided += weight;
+                    continue;
+                }
+                Attempt::Ended(end) => (None, end),
+                Attempt::Left(base, splits) => {
+                    (self.halves(&confine, &base, &splits)?, End::Stopped(StopReason::Precision))
+                }
             };
-            let Some(halves) = self.halves(&confine, &base, &splits)? else {
-                return Ok(End::Stopped(StopReason::Precision));
+            let Some(halves) = halves else {
+                outcome.meet(left.iter().map(|part| part.bound).fold(bound, f64::min));
+                return Ok(end);
             };
-            decided += 0.5_f64.powi(depth as i32 + 1) * (2 - halves.len()) as f64;
-            left.extend(halves.into_iter().map(|base| Part { base, depth: depth + 1 }));
+            decided += 0.5 * weight * (2 - halves.len()) as f64;
+            left.extend(halves.into_iter().map(|(base, bound)| Part { base, bound, depth: depth + 1 }));
         }
         Ok(End::Verified)
     }
 
+    /// The bound of the whole base, before anything is confined or split.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn bound(&self, base: &Base) -> Result<f64, Error> {
+        let typical = self.typical()?;
+        let confine = Confine::new(self.engine, self.objective.disjuncts[self.disjunct].1.clone(), &typical);
+        Ok(confine.bound(base)?.map_or(f64::NEG_INFINITY, |(_, bound)| bound))
+    }
+
+    /// Values of all rows in the middle of the region.
+    fn typical(&self) -> Result<Vec<f64>, Error> {
+        let region = &self.objective.region;
+        let ends = region.inner_lower.iter().zip(&region.inner_upper);
+        let centre: Vec<f64> = ends.map(|(l, u)| 0.5 * l + 0.5 * u).collect();
+        Ok(self.objective.network.evaluate(&centre)?)
+    }
+
+    /// Confines a part and searches it for a while.
+    fn attempt(
+        &self,
+        confine: &Confine,
+        base: Base,
+        (pieces, effort): Spending,
+        (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
+    ) -> Result<Attempt, Error> {
+        if let Some(reason) = clock.stop(outcome.subdomains, 0) {
+            return Ok(Attempt::Ended(End::Stopped(reason)));
+        }
+        outcome.subdomains += 1;
+        let part = match confine.run(base, effort, clock)? {
+            Confined::Excluded(bound) => {
+                outcome.meet(bound);
+                return Ok(Attempt::Decided);
+            }
+            Confined::Left(part) => *part,
+        };
+        let disjuncts = [self.disjunct];
+        let mut search = ReluSearch::new(self.objective, self.engine, self.falsifier, part, &disjuncts, None)?;
+        let before = outcome.subdomains;
+        let pieces = self.pieces.unwrap_or(pieces);
+        let mut end = search.run(pieces, before, clock, observer)?;
+        if end.is_none() && search.decided() >= NEARLY {
+            end = search.run(pieces.saturating_mul(ON), before, clock, observer)?;
+        }
+        let (subdomains, rebounded) = search.counts();
+        outcome.subdomains += subdomains;
+        outcome.rebounded += rebounded;
+        let least = search.lower_bound().unwrap_or(f64::INFINITY);
+        Ok(match end {
+            Some(End::Verified) => {
+                outcome.meet(least);
+                Attempt::Decided
+            }
+            Some(end) => {
+                outcome.meet(least);
+                Attempt::Ended(end)
+            }
+            None => {
+                let splits = search.root_splits().to_vec();
+                outcome.meet(search.least_decided());
+                Attempt::Left(Box::new(search.into_open().1), splits)
+            }
+        })
+    }
+
     /// What is left of the halves of a part, split where that gains most; `None` if it cannot be split.
-    fn halves(&self, confine: &Confine, base: &Base, splits: &[Split]) -> Result<Option<Vec<Base>>, Error> {
+    fn halves(&self, confine: &Confine, base: &Base, splits: &[Split]) -> Result<Option<Vec<(Base, f64)>>, Error> {
         let parent = confine.bound(base)?.map_or(f64::NEG_INFINITY, |(_, bound)| bound);
         let relus = splits.iter().take(RELUS).map(|split| Choice::Relu(*split));
-        let mut best: Option<(f64, Vec<Base>)> = None;
+        let mut best: Option<(f64, Vec<(Base, f64)>)> = None;
         for choice in relus.chain(self.inputs(base).into_iter().map(Choice::Input)) {
             let mut score = 1.0;
             let mut kept = Vec::new();
@@ -164,7 +209,9 @@ impl<'a> Parts<'a> {
                     Some(half) => confine.bound(half)?.map_or(f64::NEG_INFINITY, |(_, bound)| bound),
                 };
                 score *= (bound.min(0.0) - parent).max(0.0) + LEAST_GAIN;
-                kept.extend(half.filter(|_| !(bound > 0.0)));
+                // A bound that is no number excludes nothing.
+                let is_excluded = bound > 0.0;
+                kept.extend(half.filter(|_| !is_excluded).map(|half| (half, bound)));
             }
             if best.as_ref().is_none_or(|best| score > best.0) {
                 best = Some((score, kept));

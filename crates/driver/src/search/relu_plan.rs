@@ -148,11 +148,14 @@ impl<'a> ReluPlan<'a> {
         open: &[usize],
         (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
     ) -> Result<End, Error> {
-        for &disjunct in open {
+        for (place, &disjunct) in open.iter().enumerate() {
             let parts = Parts::new(self.objective, engine, self.falsifier, disjunct);
-            match parts.run(base.clone(), clock, observer, outcome)? {
-                End::Verified => {}
-                end => return Ok(end),
+            let end = parts.run(base.clone(), clock, observer, outcome)?;
+            if end != End::Verified {
+                for &disjunct in &open[place + 1..] {
+                    outcome.meet(Parts::new(self.objective, engine, self.falsifier, disjunct).bound(base)?);
+                }
+                return Ok(end);
             }
         }
         Ok(End::Verified)

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, Proof, Split, Target};
+use bounds::{Ascent, Base, BoundEngine, Ended, Keep, Lane, NeuronBounds, Proof, Split, Target};
 use network::{Affine, LinearMap, Node, NodeId, Op};
 
 use crate::certificate::{Draft, LemmaTree, Recorder};
@@ -54,9 +54,6 @@ struct Leaf {
 
 /// A context that is being written.
 pub type Writing<'w, 'p, 'r> = (&'w mut Recorder<'r>, &'w mut Draft<'p, 'r>);
-
-/// Neurons with their lower and upper bounds.
-type NeuronBounds = Vec<(u32, f32, f32)>;
 
 /// Steps of the optimisation of a leaf.
 const STEPS: usize = 10;
