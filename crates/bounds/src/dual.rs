@@ -24,12 +24,14 @@ pub struct Base {
     #[cfg(feature = "gpu")]
     on_device: OnceLock<Scope<f32>>,
     splits: Vec<Split>,
+    /// Whether its bounds hold only where some output is not positive.
+    is_constrained: bool,
 }
 
 impl Clone for Base {
     fn clone(&self) -> Self {
         // What is only a cache is found again.
-        Self::new(self.narrow.clone(), self.splits.clone())
+        Self::new(self.narrow.clone(), self.splits.clone(), self.is_constrained)
     }
 }
 
@@ -40,7 +42,18 @@ pub enum Target {
     Outputs,
     /// The operand of this activation (by its own node), where [`BoundEngine::undecided`] lists it.
     Operand(u32),
+    /// The operand of a `ReLU` (by its own node) over those points of a subdomain at which this output is not positive: where a
+    /// violation is looked for, points without one are of no concern.
+    Constrained {
+        /// The `ReLU`.
+        activation: u32,
+        /// The output.
+        output: u32,
+    },
 }
+
+/// Neurons with their lower and upper bounds.
+pub type NeuronBounds = Vec<(u32, f32, f32)>;
 
 /// A row to bound over a piece of a [`Base`].
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +66,8 @@ pub struct Lane<'a> {
     pub splits: &'a [(Split, f32)],
     /// What `α` starts from, as an earlier result of the same base gave it; empty: the adaptive slopes.
     pub alpha: &'a [u8],
+    /// What the weight of a constrained neuron, beside the output's weight of one, starts from; of no meaning elsewhere.
+    pub weight: f32,
 }
 
 /// Most lanes that are propagated together, and how many blocks there should at least be.
@@ -60,19 +75,25 @@ const BLOCK_LANES: usize = 64;
 const BLOCKS: usize = 4;
 
 impl Base {
-    const fn new(narrow: Scope<f32>, splits: Vec<Split>) -> Self {
+    const fn new(narrow: Scope<f32>, splits: Vec<Split>, is_constrained: bool) -> Self {
         Self {
             narrow,
             precise: OnceLock::new(),
             #[cfg(feature = "gpu")]
             on_device: OnceLock::new(),
             splits,
+            is_constrained,
         }
     }
 
     /// The splits that its bounds already contain.
     pub fn splits(&self) -> &[Split] {
         &self.splits
+    }
+
+    /// Whether its bounds hold only where some output is not positive.
+    pub fn is_constrained(&self) -> bool {
+        self.is_constrained
     }
 
     /// The box.
@@ -104,7 +125,8 @@ impl BoundEngine {
         splits.dedup();
         let known = parent.map(|parent| parent.narrow.state.as_slice());
         let narrow = self.scope(program, (lower, upper), &Given { known, splits: &splits, ascent, settled: 0 });
-        Ok((!narrow.is_empty).then(|| Base::new(narrow, splits)))
+        let is_constrained = parent.is_some_and(|parent| parent.is_constrained);
+        Ok((!narrow.is_empty).then(|| Base::new(narrow, splits, is_constrained)))
     }
 
     /// The `ReLU`s that a base leaves undecided and whose operands' bounds are found backwards: activation and neurons, in order.
@@ -173,7 +195,7 @@ impl BoundEngine {
         }
         let given = Given { known: Some(&known), splits: &splits, ascent, settled: activation as usize };
         let narrow = self.scope(program, base.ends(program.n_inputs), &given);
-        Ok((!narrow.is_empty).then(|| Base::new(narrow, splits)))
+        Ok((!narrow.is_empty).then(|| Base::new(narrow, splits, base.is_constrained)))
     }
 
     /// Bounds of every node over one box, those that are optimised on the device if there is one.
@@ -206,6 +228,63 @@ impl BoundEngine {
         Some(host::scopes(program, boxes, given, &refiner))
     }
 
+    /// The part of a base where `splits` hold and some output is not positive, given bounds that hold there of operands of `ReLU`s —
+    /// `(activation, neuron, lower, upper)` — and what intervals make of them; `None` if no point is left.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Magnitude`] where f32 could overflow.
+    pub fn constrained(
+        &self,
+        base: &Base,
+        bounds: &[(u32, u32, f32, f32)],
+        splits: &[Split],
+    ) -> Result<Option<Base>, Error> {
+        let program = self.narrow()?;
+        let mut known = base.narrow.state.clone();
+        for &(activation, neuron, lower, upper) in bounds {
+            let Some(relax) = &program.activations[activation as usize] else {
+                return Err(ErrorKind::NotOptimised.into());
+            };
+            let (l, u) = (relax.source as usize + neuron as usize, (relax.source + relax.n + neuron) as usize);
+            known[l] = known[l].larger(lower);
+            known[u] = known[u].smaller(upper);
+        }
+        let mut splits = [&base.splits, splits].concat();
+        splits.sort_unstable();
+        splits.dedup();
+        let ascent = Ascent { steps: 0, ..Ascent::default() };
+        let given = Given { known: Some(&known), splits: &splits, ascent, settled: 0 };
+        let narrow = host::forward_scope(program, base.ends(program.n_inputs), &given);
+        Ok((!narrow.is_empty).then(|| Base::new(narrow, splits, true)))
+    }
+
+    /// `α` of lanes of one base as those of another's over a part of it.
+    pub fn translated(&self, from: &Base, to: &Base, alpha: &[u8]) -> Vec<u8> {
+        translate(&from.narrow, &to.narrow, alpha)
+    }
+
+    /// The `ReLU`s that a base leaves undecided and whose operands can be bounded where an output is not positive: activation and
+    /// neurons with their bounds, in order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Magnitude`] where f32 could overflow.
+    pub fn constrainable(&self, base: &Base) -> Result<Vec<(u32, NeuronBounds)>, Error> {
+        let program = self.narrow()?;
+        let Some((_, sweep)) = pass(program, Target::Outputs) else { return Ok(Vec::new()) };
+        let mut layers = Vec::new();
+        for (node, relax) in program.activations.iter().enumerate() {
+            let Some(relax) = relax.filter(|_| sweep.caps[node] > 0.0) else { continue };
+            let (at, n) = (relax.source as usize, relax.n as usize);
+            let bounds = |j: u32| (j, base.narrow.state[at + j as usize], base.narrow.state[at + n + j as usize]);
+            let entries = base.narrow.entries[node].iter().map(|&j| bounds(j));
+            let neurons: Vec<_> = entries.filter(|&(_, lower, upper)| lower < 0.0 && upper > 0.0).collect();
+            if !neurons.is_empty() {
+                layers.push((node as u32, neurons));
+            }
+        }
+        Ok(layers)
+    }
+
     /// Bounds rows over pieces of a base, each with `α` and `β` of its own; a lane stops once its output is positive, or its neuron
     /// decided.
     ///
@@ -220,8 +299,9 @@ impl BoundEngine {
         keep: Keep,
     ) -> Result<Vec<Ended<f32>>, Error> {
         let goal = if target == Target::Outputs { Goal::Positive } else { Goal::Decided };
+        // Constrained neurons have no kernel on devices.
         #[cfg(feature = "gpu")]
-        {
+        if !matches!(target, Target::Constrained { .. }) {
             let found = self.on_lanes(|device| {
                 let scope = base.on_device.get_or_init(|| device.whole(&base.narrow, &base.splits));
                 let entries = base.narrow.entries.as_slice();
@@ -258,7 +338,7 @@ impl BoundEngine {
         });
         let Some(scope) = scope else {
             // A piece may hold no point; a whole box cannot: then nothing is known.
-            let nothing = if base.splits.is_empty() {
+            let nothing = if base.splits.is_empty() && !base.is_constrained {
                 Ended::unknown()
             } else {
                 Ended { bound: f64::INFINITY, is_empty: true, ..Ended::unknown() }
@@ -342,7 +422,7 @@ fn over_scope<T: Logistic>(
     (rows, goal): (&[Row], Goal),
     ascent: &Ascent,
 ) -> Result<Vec<Ended<T>>, Error> {
-    let lane = |row: &Row| Lane { neuron: row.neuron, is_upper: row.is_upper, splits: &[], alpha: &[] };
+    let lane = |row: &Row| Lane { neuron: row.neuron, is_upper: row.is_upper, splits: &[], alpha: &[], weight: 0.0 };
     let lanes: Vec<Lane> = rows.iter().map(lane).collect();
     ascend(program, (scope, Target::Outputs), &lanes, ascent, goal, Keep::default())
 }
@@ -396,11 +476,11 @@ fn optimise<T: Logistic>(
 /// The optimised pass of a target.
 pub(crate) fn pass<T>(program: &Program<T>, target: Target) -> Option<(&Backward, &Sweep)> {
     let node = match target {
-        Target::Outputs => program.nodes.len() - 1,
+        Target::Outputs | Target::Constrained { .. } => program.nodes.len() - 1,
         Target::Operand(activation) => program.node_at(program.activations.get(activation as usize)?.as_ref()?.source),
     };
     let backward = program.steps.iter().find_map(|step| match (step, target) {
-        (Step::Objective(backward), Target::Outputs) => Some(backward),
+        (Step::Objective(backward), Target::Outputs | Target::Constrained { .. }) => Some(backward),
         (Step::Refine(_, backward), Target::Operand(_)) => {
             (program.node_at(backward.concretize.target) == node).then_some(backward)
         }
@@ -423,8 +503,19 @@ fn ascend<T: Logistic>(
     // Which lanes share a block decides how sums are rounded: never the number of cores.
     let per_block = lanes.len().div_ceil(BLOCKS).next_multiple_of(host::LANES).clamp(host::LANES, BLOCK_LANES);
     let run = |block: &mut LaneBlock<T>, chunk: &[Lane]| {
-        let rows: Vec<Row> = chunk.iter().map(|lane| Row { neuron: lane.neuron, is_upper: lane.is_upper }).collect();
-        let starts: Vec<Start> = chunk.iter().map(|lane| Start { splits: lane.splits, alpha: lane.alpha }).collect();
+        let row = |lane: &Lane| match target {
+            Target::Constrained { output, .. } => Row { neuron: output, is_upper: false },
+            _ => Row { neuron: lane.neuron, is_upper: lane.is_upper },
+        };
+        let probe = |lane: &Lane| match target {
+            Target::Constrained { activation: node, .. } => {
+                Some((Split { node, neuron: lane.neuron, is_active: !lane.is_upper }, lane.weight))
+            }
+            _ => None,
+        };
+        let rows: Vec<Row> = chunk.iter().map(row).collect();
+        let starts: Vec<Start> =
+            chunk.iter().map(|lane| Start { splits: lane.splits, alpha: lane.alpha, probe: probe(lane) }).collect();
         block.keeps_proofs = keep.proof;
         block.ascend(&shared, &rows, &starts, ascent, goal);
         block.ended(&shared, &starts, keep)

@@ -214,6 +214,11 @@ impl BoundEngine {
         self.recipe
     }
 
+    /// Whether the inputs lie in a set besides the region.
+    pub fn has_set(&self) -> bool {
+        self.set.is_some()
+    }
+
     /// Multiply-adds of one evaluation of the network: what one backward row costs at most.
     pub fn macs(&self) -> u64 {
         self.network.macs()

@@ -72,7 +72,7 @@ impl LaneDevice {
             .map(|lane| TaskLane {
                 subdomain: 0,
                 row: Row { neuron: lane.neuron, is_upper: lane.is_upper },
-                start: Start { splits: lane.splits, alpha: lane.alpha },
+                start: Start { splits: lane.splits, alpha: lane.alpha, probe: None },
             })
             .collect();
         let scopes = std::slice::from_ref(scope);

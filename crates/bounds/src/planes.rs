@@ -80,7 +80,11 @@ impl BoundEngine {
         let starts: Vec<Start> = splits
             .iter()
             .enumerate()
-            .map(|(row, splits)| Start { splits, alpha: task.starts.get(row).map_or(&[][..], |start| start.0) })
+            .map(|(row, splits)| Start {
+                splits,
+                alpha: task.starts.get(row).map_or(&[][..], |start| start.0),
+                probe: None,
+            })
             .collect();
         let mut block = LaneBlock::new(program);
         let found = block.ascend_planes(&shared, &rows, &starts, (&task.ascent, task.n_copies.max(1)), &task.cloud);

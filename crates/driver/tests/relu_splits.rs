@@ -5,8 +5,11 @@
 mod adapter;
 mod enumeration;
 
-use bounds::Device;
-use driver::{Limits, Outcome, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
+use std::sync::Arc;
+
+use bounds::{Ascent, BoundEngine, Device, Optimised, Recipe};
+use driver::search::{Clock, End, Falsifier, Objective, Parts};
+use driver::{Interrupt, Limits, Outcome, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
 use enumeration::{Question, question};
 
 fn verify(question: &Question, split: SplitChoice) -> Verdict {
@@ -100,4 +103,62 @@ fn a_device_decides_what_the_host_does() {
     }
     // Near-ties may be decided by one and not by the other.
     assert!(n_decided > 18 && n_different <= 1, "{n_decided} decided, {n_different} otherwise than on the host");
+}
+
+/// Every disjunct by parts whose searches are so short that most parts are split, at `ReLU`s and along inputs.
+fn verify_by_parts(question: &Question) -> (Verdict, u64) {
+    let Question { network, property, .. } = question;
+    let clock = Clock::start(Limits { subdomains: Some(3_000), ..Limits::default() }, Interrupt::default());
+    let mut outcome = Outcome {
+        verdict: Verdict::Verified,
+        subdomains: 0,
+        rebounded: 0,
+        lower_bound: None,
+        plan: Vec::new(),
+        fallback: None,
+    };
+    for objective in Objective::of(network, property).unwrap() {
+        let falsifier = Falsifier::new(&Device::Host, network, property, &objective).unwrap();
+        let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
+        let engine =
+            BoundEngine::new(&Device::Host, Arc::clone(&objective.network), &objective.region, recipe).unwrap();
+        let region = engine.region();
+        let base = engine.base((&region.lower, &region.upper), None, &[], Ascent::default()).unwrap();
+        let base = base.expect("a region holds points");
+        for disjunct in 0..objective.disjuncts.len() {
+            let parts = Parts::new(&objective, &engine, &falsifier, disjunct).with_pieces(2);
+            match parts.run(base.clone(), &clock, &mut Silent, &mut outcome).unwrap() {
+                End::Verified => {}
+                End::Falsified(found) => return (Verdict::Falsified(*found), outcome.subdomains),
+                End::Stopped(reason) => outcome.verdict = Verdict::Unknown(reason),
+            }
+        }
+    }
+    (outcome.verdict, outcome.subdomains)
+}
+
+#[test]
+fn verdicts_by_parts_agree_with_the_enumerated_truth() {
+    let n_questions = std::env::var("DIADEM_ORACLE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
+    let mut counts = [0; 3];
+    let mut n_subdomains = 0;
+    for seed in 0..n_questions {
+        let question = question(seed);
+        let truth = question.margins[0];
+        let (verdict, subdomains) = verify_by_parts(&question);
+        n_subdomains += subdomains;
+        match verdict {
+            Verdict::Verified => {
+                counts[0] += 1;
+                assert!(truth > -1e-9, "seed {seed}: verified, but the margin is {truth:e}");
+            }
+            Verdict::Falsified(_) => {
+                counts[1] += 1;
+                assert!(truth < 1e-9, "seed {seed}: falsified, but the margin is {truth:e}");
+            }
+            Verdict::Unknown(_) => counts[2] += 1,
+        }
+    }
+    println!("{counts:?}, {n_subdomains} subdomains");
+    assert!(3 * counts[0] > n_questions && 4 * counts[2] <= n_questions, "{counts:?}");
 }

@@ -32,6 +32,17 @@ pub struct NetworkBuilder {
 }
 
 impl Node {
+    /// Multiply-adds of one evaluation.
+    pub fn macs(&self) -> u64 {
+        let Op::Affine(affine) = &self.op else { return 0 };
+        let n = match &affine.map {
+            LinearMap::Dense(dense) => dense.weight.len(),
+            LinearMap::Conv(conv) => conv.weight.len() * conv.out_height * conv.out_width,
+            LinearMap::Sparse(sparse) => sparse.values.len(),
+        };
+        n as u64
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -83,15 +94,7 @@ impl Network {
 
     /// Multiply-adds of one evaluation.
     pub fn macs(&self) -> u64 {
-        let of = |node: &Node| match &node.op {
-            Op::Affine(affine) => match &affine.map {
-                LinearMap::Dense(dense) => dense.weight.len(),
-                LinearMap::Conv(conv) => conv.weight.len() * conv.out_height * conv.out_width,
-                LinearMap::Sparse(sparse) => sparse.values.len(),
-            },
-            _ => 0,
-        };
-        self.nodes.iter().map(|node| of(node) as u64).sum()
+        self.nodes.iter().map(Node::macs).sum()
     }
 
     /// A builder that continues this network: its nodes keep their ids, the last one added becomes the output.

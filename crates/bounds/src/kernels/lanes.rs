@@ -28,6 +28,8 @@ pub struct LaneLines<T> {
     pub moments: [Vec<T>; 2],
     /// The splits of all lanes, by entry.
     pub splits: Vec<LaneSplit<T>>,
+    /// The probes of all lanes, by entry.
+    pub probes: Vec<LaneProbe<T>>,
     /// What rounding the subtraction of the multipliers may cost each lane.
     owed: Vec<T>,
     /// For every entry and lane, how much of the bound its relaxation costs at the minimiser, if asked for.
@@ -62,6 +64,24 @@ pub struct LaneSplit<T> {
     pub moments: [T; 2],
 }
 
+/// An operand that one lane bounds where its row is not positive: the lane's pass bounds `r + κ s z_j` from below by some `B`, so that
+/// `s z_j ≥ B / κ` wherever `r ≤ 0`.
+///
+/// Source: INVPROP (arXiv 2302.01404), whose multiplier of the output constraint is `1 / κ`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LaneProbe<T> {
+    /// Which lane.
+    pub lane: u32,
+    /// Which entry of the activation.
+    pub entry: u32,
+    /// 1 for the lower end, −1 for the upper.
+    pub sign: T,
+    /// `κ`, positive.
+    pub weight: T,
+    /// First and second moments of the gradient of `B / κ`, in units of `κ` and up to a positive factor.
+    moments: [T; 2],
+}
+
 /// A sigmoid or a hyperbolic tangent, with what its lines need.
 #[derive(Debug, Clone, Copy)]
 pub struct Smooth<'a, T> {
@@ -93,8 +113,10 @@ pub struct Update<'a, T> {
     pub alpha_rates: &'a [T],
     /// The same for `β`, in units of the coefficients.
     pub beta_rates: &'a [T],
-    /// Largest `β`.
+    /// Largest `β`, and largest weight of a probe.
     pub cap: T,
+    /// The last bound of every lane.
+    pub bounds: &'a [T],
     /// Whether the lower slopes are free (a `ReLU`).
     pub is_relu: bool,
     /// Whether to note the gaps.
@@ -121,6 +143,7 @@ impl<T: Logistic> LaneLines<T> {
             kept: Vec::new(),
             moments: [Vec::new(), Vec::new()],
             splits: Vec::new(),
+            probes: Vec::new(),
             owed: Vec::new(),
             gaps: Vec::new(),
             low_at: Vec::new(),
@@ -145,6 +168,7 @@ impl<T: Logistic> LaneLines<T> {
         self.up.clear();
         self.up_at.clear();
         self.splits.clear();
+        self.probes.clear();
         self.gaps.clear();
         self.low_at.clear();
         self.errors.clear();
@@ -204,9 +228,16 @@ impl<T: Logistic> LaneLines<T> {
         self.splits.push(LaneSplit { lane, entry, sign, beta, scale: T::ZERO, moments: [T::ZERO; 2] });
     }
 
-    /// Ends the setting of splits.
+    /// Bounds an entry's operand in one lane where the lane's row is not positive.
+    pub fn probe(&mut self, (lane, entry): (usize, usize), sign: T, weight: T) {
+        let (lane, entry) = (lane as u32, entry as u32);
+        self.probes.push(LaneProbe { lane, entry, sign, weight, moments: [T::ZERO; 2] });
+    }
+
+    /// Ends the setting of splits and probes.
     pub fn seal(&mut self) {
         self.splits.sort_by_key(|split| (split.entry, split.lane));
+        self.probes.sort_by_key(|probe| (probe.entry, probe.lane));
     }
 
     /// Keeps some lanes only, closed up to the left in `new` lanes of width.
@@ -217,11 +248,13 @@ impl<T: Logistic> LaneLines<T> {
             narrow(values, kept, old, new);
         }
         self.moments.iter_mut().chain(&mut self.up_moments).for_each(|values| narrow(values, kept, old, new));
-        self.splits.retain_mut(|split| {
-            let place = kept.iter().position(|&lane| lane == split.lane as usize);
-            split.lane = place.unwrap_or(0) as u32;
+        let moved = |lane: &mut u32| {
+            let place = kept.iter().position(|&kept| kept == *lane as usize);
+            *lane = place.unwrap_or(0) as u32;
             place.is_some()
-        });
+        };
+        self.splits.retain_mut(|split| moved(&mut split.lane));
+        self.probes.retain_mut(|probe| moved(&mut probe.lane));
         narrow(&mut self.is_negative, kept, old, new);
     }
 }
@@ -244,7 +277,7 @@ pub fn narrow<T: Copy>(values: &mut Vec<T>, kept: &[usize], old: usize, new: usi
 /// Replaces an activation's outputs by each lane's lines, keeps the coefficients for the gradient, and adds the splits' multipliers.
 ///
 /// As `back_lines`, with `α` and upper lines by lane; then `A_j −= s_j β_j` and `slack += 2u (|A_j| + β_j) max(|l_j|, |u_j|)` for
-/// every split, `bounds` being those of the activation's operand.
+/// every split, `bounds` being those of the activation's operand, and `A_j += s κ` with the like slack for every probe.
 #[inline(always)]
 pub fn back_lanes<T: Scalar, const LEVEL: u8>(
     params: &BackLines,
@@ -265,7 +298,7 @@ pub fn back_lanes<T: Scalar, const LEVEL: u8>(
     // Entries that are live, or must become so because a multiplier starts there.
     block.scratch.clear();
     let mut added = false;
-    let (mut at_live, mut at_split) = (0, 0);
+    let (mut at_live, mut at_split, mut at_probe) = (0, 0, 0);
     for (e, &j) in entries.iter().enumerate() {
         while live.get(at_live).is_some_and(|&k| k < j) {
             at_live += 1;
@@ -274,9 +307,13 @@ pub fn back_lanes<T: Scalar, const LEVEL: u8>(
         while own_lines.splits.get(at_split).is_some_and(|split| split.entry as usize == e) {
             at_split += 1;
         }
+        let first_probe = at_probe;
+        while own_lines.probes.get(at_probe).is_some_and(|probe| probe.entry as usize == e) {
+            at_probe += 1;
+        }
         if live.get(at_live) == Some(&j) {
             block.scratch.push(e as u32);
-        } else if own_lines.splits[first..at_split].iter().any(|split| split.beta > T::ZERO) {
+        } else if at_probe > first_probe || own_lines.splits[first..at_split].iter().any(|split| split.beta > T::ZERO) {
             slot[j as usize * width..][..width].fill(T::ZERO);
             block.scratch.push(e as u32);
             live.push(j);
@@ -334,21 +371,23 @@ pub fn back_lanes<T: Scalar, const LEVEL: u8>(
             kept.1[r] += totals[1][r];
         }
     }
-    let LaneLines { splits, owed, .. } = own_lines;
-    let mut splits = splits.iter().filter(|split| split.beta > T::ZERO).peekable();
-    if splits.peek().is_none() {
+    let LaneLines { splits, probes, owed, .. } = own_lines;
+    let splits = splits.iter().filter(|split| split.beta > T::ZERO).map(|s| (s.lane, s.entry, -s.sign, s.beta));
+    let probes = probes.iter().map(|probe| (probe.lane, probe.entry, probe.sign, probe.weight));
+    let mut planted = splits.chain(probes).peekable();
+    if planted.peek().is_none() {
         return;
     }
     // Summed apart, so that what other steps owe is rounded once here, not once for every split; each term is twice what one
     // subtraction can lose, which pays for the rounding of this sum.
     owed.clear();
     owed.resize(width, T::ZERO);
-    for split in splits {
-        let (lane, j) = (split.lane as usize, entries[split.entry as usize] as usize);
+    for (lane, entry, sign, weight) in planted {
+        let (lane, j) = (lane as usize, entries[entry as usize] as usize);
         let high = bounds[j].magnitude().larger(bounds[n + j].magnitude());
         let a = &mut slot[j * width + lane];
-        owed[lane] += two_units * (a.magnitude() + split.beta) * high;
-        *a = *a - split.sign * split.beta;
+        owed[lane] += two_units * (a.magnitude() + weight) * high;
+        *a += sign * weight;
     }
     block.slack.iter_mut().zip(owed.iter()).for_each(|(slack, &owed)| *slack += owed);
 }
@@ -378,6 +417,7 @@ pub fn onward_lines<T: Logistic, const LEVEL: u8>(
     }
     let slot = &mut values.slots[to][..n * width];
     update_splits(own_lines, entries, slot, width, update);
+    update_probes(own_lines, entries, slot, width, update);
     if update.wants_gaps {
         own_lines.gaps.resize(entries.len() * width, T::ZERO);
     }
@@ -511,5 +551,34 @@ fn update_splits<T: Scalar>(
         *v = T::of(DECAYS[1]) * *v + T::of(1.0 - DECAYS[1]) * gradient * gradient;
         let moved = split.beta + rate * split.scale * *m / (v.root() + T::LEAST_SLOPE);
         split.beta = moved.larger(T::ZERO).smaller(update.cap);
+    }
+}
+
+/// Moves the weights of the probes: with `B = r̂ + κ s ẑ_j` at the relaxed minimiser, `∂(B / κ) / ∂ log κ = −r̂ / κ`.
+#[inline(always)]
+fn update_probes<T: Scalar>(
+    own_lines: &mut LaneLines<T>,
+    entries: &[u32],
+    slot: &[T],
+    width: usize,
+    update: &Update<T>,
+) {
+    for probe in &mut own_lines.probes {
+        let lane = probe.lane as usize;
+        let rate = update.beta_rates[lane];
+        if rate <= T::ZERO {
+            continue;
+        }
+        let z = slot[entries[probe.entry as usize] as usize * width + lane];
+        let gradient = probe.weight * probe.sign * z - update.bounds[lane];
+        let [m, v] = &mut probe.moments;
+        *m = T::of(DECAYS[0]) * *m + T::of(1.0 - DECAYS[0]) * gradient;
+        *v = T::of(DECAYS[1]) * *v + T::of(1.0 - DECAYS[1]) * gradient * gradient;
+        let factor = (rate * *m / (v.root() + T::LEAST_SLOPE)).to_f64().clamp(-1.0, 1.0).exp();
+        let moved = T::of(probe.weight.to_f64() * factor);
+        // A number that is none stays out: comparisons with it are false.
+        if moved >= T::LEAST_SLOPE {
+            probe.weight = moved.smaller(update.cap);
+        }
     }
 }

@@ -210,7 +210,7 @@ fn as_lanes(begins: &[Begin]) -> Vec<Lane<'_>> {
         .iter()
         .map(|begin| {
             let (output, is_upper) = lane(begin);
-            Lane { neuron: output, is_upper, splits: &begin.splits, alpha: &begin.alpha }
+            Lane { neuron: output, is_upper, splits: &begin.splits, alpha: &begin.alpha, weight: 0.0 }
         })
         .collect()
 }
@@ -222,6 +222,10 @@ struct Counts {
     empty_lanes: u64,
     empty_bases: u64,
     informative: u64,
+    /// Points at which constrained bounds were checked, neurons that they tightened, and parts in which no point was left.
+    constrained: u64,
+    tighter: u64,
+    nothing_left: u64,
     /// The largest share of a slack that rounding really took, over points.
     share: f64,
     /// Networks whose lanes a device took.
@@ -317,6 +321,7 @@ fn check(device: &Device, seed: u64, counts: &mut Counts) {
                 assert!(ended.beta.iter().all(|&beta| beta >= 0.0 && beta.is_finite()), "{:?}", ended.beta);
             }
         }
+        check_constrained(stream, (&network, &engine), base.clone(), &held, counts, seed);
         parent = Some(sharpened(stream, (&network, &engine), base, &held, counts, seed));
     }
     // Sigmoids have no kernel of lanes; nothing else may keep a device from them.
@@ -327,6 +332,86 @@ fn check(device: &Device, seed: u64, counts: &mut Counts) {
         counts.on_device += u64::from(why.is_none());
         let is_expected = why.is_none_or(|why| why.contains("optimised bounds only"));
         assert!(is_expected && (why.is_none() || network.nodes().iter().any(is_smooth)), "seed {seed}: {why:?}");
+    }
+}
+
+/// Bounds undecided neurons where an output is not positive, and the outputs over what that leaves.
+fn check_constrained(
+    stream: &mut Stream,
+    (network, engine): (&Network, &BoundEngine),
+    mut base: Base,
+    held: &[&Vec<Vec<f64>>],
+    counts: &mut Counts,
+    seed: u64,
+) {
+    let output = stream.below(network.n_outputs()) as u32;
+    let value = |values: &[Vec<f64>]| values[values.len() - 1][output as usize];
+    let below: Vec<&&Vec<Vec<f64>>> = held.iter().filter(|values| value(values) <= 0.0).collect();
+    for _ in 0..1 + stream.below(2) {
+        for (activation, neurons) in engine.constrainable(&base).unwrap() {
+            let operand = network.node(NodeId(activation as usize)).inputs[0].0;
+            // One of the points chooses the sides of some splits.
+            let extra = match below.first() {
+                Some(values) if stream.below(2) == 0 => random_splits(stream, network, values, 4),
+                _ => Vec::new(),
+            };
+            let within: Vec<_> = below.iter().filter(|v| extra.iter().all(|s| is_held(network, v, s))).collect();
+            let splits: Vec<Split> = base.splits().iter().copied().chain(extra.iter().copied()).collect();
+            let splits: Vec<(Split, f32)> = splits.into_iter().map(|s| (s, stream.below(3) as f32 * 0.2)).collect();
+            let weights = [0.0, 1e-30, 0.01, 0.3, 1.0, 20.0, 1e9, f32::MAX, f32::INFINITY, f32::NAN];
+            let ends: Vec<(u32, f32, bool)> = neurons
+                .iter()
+                .flat_map(|&(neuron, ..)| [false, true].map(|is_upper| (neuron, weights[stream.below(10)], is_upper)))
+                .collect();
+            let lanes: Vec<Lane> = ends
+                .iter()
+                .map(|&(neuron, weight, is_upper)| Lane { neuron, is_upper, splits: &splits, alpha: &[], weight })
+                .collect();
+            let target = Target::Constrained { activation, output };
+            let ended = engine.ascend(&base, target, &lanes, &random_ascent(stream), Keep::default()).unwrap();
+            for ends in ended.chunks(2).zip(&neurons) {
+                let (ended, &(neuron, lower, upper)) = ends;
+                let (low, high) = (f64::from(ended[0].bound), -f64::from(ended[1].bound));
+                counts.tighter += u64::from(low > f64::from(lower) || high < f64::from(upper));
+                for values in &within {
+                    let z = values[operand][neuron as usize];
+                    counts.constrained += 1;
+                    assert!(
+                        low <= z && z <= high,
+                        "seed {seed}: neuron {neuron} of {operand}: {z} outside [{low}, {high}], output {output}"
+                    );
+                }
+            }
+            let bounds: Vec<(u32, u32, f32, f32)> = ended
+                .chunks(2)
+                .zip(&neurons)
+                .map(|(ended, &(neuron, ..))| (activation, neuron, ended[0].bound, -ended[1].bound))
+                .collect();
+            match engine.constrained(&base, &bounds, &extra).unwrap() {
+                Some(part) => {
+                    assert!(part.is_constrained());
+                    let lane = Lane { neuron: output, is_upper: false, splits: &[], alpha: &[], weight: 0.0 };
+                    let ascent = random_ascent(stream);
+                    let narrow = engine.ascend(&part, Target::Outputs, &[lane], &ascent, Keep::default()).unwrap();
+                    let precise = engine.ascend_precisely(&part, &[lane], &ascent, Keep::default()).unwrap();
+                    for values in &within {
+                        let y = value(values);
+                        assert!(f64::from(narrow[0].bound) <= y, "seed {seed}: {y} is below {}", narrow[0].bound);
+                        let error = 1e-12 * (1.0 + y.abs());
+                        assert!(precise[0].bound <= y + error, "seed {seed}: {y} is below {}", precise[0].bound);
+                    }
+                    // The points of the next layer need not satisfy this one's splits.
+                    if extra.is_empty() {
+                        base = part;
+                    }
+                }
+                None => {
+                    counts.nothing_left += 1;
+                    assert!(within.is_empty(), "seed {seed}: a constrained base holds nothing, but {:?}", within[0][0]);
+                    return;
+                }
+            }
+        }
     }
 }
 
@@ -348,7 +433,7 @@ fn sharpened(
             }
             let splits: Vec<(Split, f32)> =
                 base.splits().iter().map(|split| (*split, stream.below(3) as f32 * 0.2)).collect();
-            let lane = |is_upper| Lane { neuron, is_upper, splits: &splits, alpha: &[] };
+            let lane = |is_upper| Lane { neuron, is_upper, splits: &splits, alpha: &[], weight: 0.0 };
             let ascent = random_ascent(stream);
             let target = Target::Operand(activation);
             let ended = engine.ascend(&base, target, &[lane(false), lane(true)], &ascent, Keep::default()).unwrap();
@@ -380,7 +465,12 @@ fn samples_lie_above_the_bounds_of_lanes() {
         check(&Device::Host, seed, &mut counts);
     }
     // Nothing is checked in vain.
-    let Counts { checked, empty_lanes, empty_bases, informative, share, .. } = counts;
+    let Counts { checked, empty_lanes, empty_bases, informative, constrained, tighter, nothing_left, share, .. } =
+        counts;
+    assert!(
+        constrained > 100 * n_networks && tighter > 2 * n_networks && 50 * nothing_left > n_networks,
+        "{constrained} points of {tighter} tightened neurons, {nothing_left} empty parts"
+    );
     assert!(
         checked > 500 * n_networks && 2 * informative > checked,
         "{checked} checked, {informative} of them informative"
@@ -407,7 +497,7 @@ fn a_split_of_another_activation_changes_no_line() {
     let engine = BoundEngine::new(&Device::Host, Arc::new(network), &region, recipe).unwrap();
     let base = engine.base((&[-1.0], &[1.0]), None, &[], Ascent::default()).unwrap().unwrap();
     let splits = [(Split { node: 1, neuron: 0, is_active: false }, 0.5)];
-    let lane = Lane { neuron: 0, is_upper: false, splits: &splits, alpha: &[] };
+    let lane = Lane { neuron: 0, is_upper: false, splits: &splits, alpha: &[], weight: 0.0 };
     let ended = engine.ascend(&base, Target::Outputs, &[lane], &Ascent::default(), Keep::default()).unwrap();
     // At x = −1.
     assert!(ended[0].bound <= -0.5, "{}", ended[0].bound);

@@ -266,7 +266,7 @@ fn optimised(
     let splits: Vec<(Split, f32)> = base.splits().iter().map(|split| (*split, 0.0)).collect();
     let ends = neurons.iter().flat_map(|&neuron| [false, true].map(|is_upper| (neuron, is_upper)));
     let lanes: Vec<Lane> =
-        ends.map(|(neuron, is_upper)| Lane { neuron, is_upper, splits: &splits, alpha: &[] }).collect();
+        ends.map(|(neuron, is_upper)| Lane { neuron, is_upper, splits: &splits, alpha: &[], weight: 0.0 }).collect();
     let keep = Keep { proof: true, ..Keep::default() };
     let ended = match engine.ascend(base, Target::Operand(activation), &lanes, ascent, keep) {
         Err(bounds::Error { kind: ErrorKind::NotOptimised }) => return Ok(Vec::new()),

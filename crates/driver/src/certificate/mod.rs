@@ -140,7 +140,7 @@ impl<'a> Recorder<'a> {
             .collect();
         let lanes: Vec<bounds::Lane> = rows
             .iter()
-            .map(|&(_, row)| bounds::Lane { neuron: row as u32, is_upper: false, splits: &[], alpha: &[] })
+            .map(|&(_, row)| bounds::Lane { neuron: row as u32, is_upper: false, splits: &[], alpha: &[], weight: 0.0 })
             .collect();
         let keep = Keep { proof: true, ..Keep::default() };
         let ascent = Ascent { margin: f64::INFINITY, ..ascent };

@@ -6,6 +6,7 @@ use checker::certificate::BoxId;
 use crate::certificate::Recorder;
 use crate::error::Error;
 use crate::search::area::Area;
+use crate::search::cut::cut;
 use crate::search::falsify::Attack;
 use crate::search::frontier::{Frontier, Subdomain};
 use crate::search::limits::Clock;
@@ -252,6 +253,8 @@ impl<'a, 'r> BranchAndBound<'a, 'r> {
         self.rows_per_subdomain = bounds.n_rows.div_ceil(pieces.len() as u64);
         let mut open = Vec::new();
         let mut doubtful = Vec::new();
+        // A certificate knows halves of boxes only.
+        let cuts = self.recorder.is_none() && !self.engine.has_set();
         let is_decided = self.decided(pieces.iter().map(|piece| &piece.piece), &bounds);
         for (b, mut piece) in pieces.into_iter().enumerate() {
             let lower = rows(&bounds.lower, bounds.n_outputs, b);
@@ -264,6 +267,10 @@ impl<'a, 'r> BranchAndBound<'a, 'r> {
             let without: Vec<f64> = lower.iter().zip(slack).map(|(lower, slack)| lower + slack).collect();
             let row = b * bounds.n_outputs + self.objective.decisive_row(lower);
             let slopes = bounds.slopes.get(row * n..(row + 1) * n).unwrap_or_default().to_vec();
+            if cuts {
+                let of_rows = bounds.slopes.chunks_exact((bounds.n_outputs * n).max(1)).nth(b).unwrap_or_default();
+                cut(&mut piece.piece.ends, self.objective, lower, of_rows);
+            }
             let kept = Open { dimension: bounds.split[b] as usize, slopes, piece };
             let is_excluded = self.objective.is_excluded(lower);
             if !is_excluded && self.objective.is_excluded(&without) || splittable(&kept.piece, kept.dimension).is_none()
@@ -436,7 +443,7 @@ fn n_attacked(n_open: usize) -> usize {
 }
 
 /// A float strictly between two, about half way.
-fn middle(low: f32, high: f32) -> Option<f32> {
+pub fn middle(low: f32, high: f32) -> Option<f32> {
     let middle = 0.5 * low + 0.5 * high;
     (low < middle && middle < high).then_some(middle)
 }

@@ -8,6 +8,7 @@ use crate::search::falsify::Attack;
 use crate::search::limits::Clock;
 use crate::search::objective::Objective;
 use crate::search::observer::Observer;
+use crate::search::parts::Parts;
 use crate::search::relu_search::{ReluSearch, TreeRecord};
 use crate::search::sharpen::Sharpen;
 use crate::search::verdict::{Outcome, StopReason};
@@ -40,6 +41,9 @@ type Turn = (u64, usize, u64);
 /// The turns over the whole region.
 const TURNS: [Turn; 4] =
     [(2_048, 0, 0), (4_096, 6, 100_000_000_000), (8_192, 9, 500_000_000_000), (16_384, 12, 1_500_000_000_000)];
+
+/// Those of them that all disjuncts share; each that they leave open is then decided by parts of its own.
+const SHARED_TURNS: usize = 2;
 
 /// The turns over half of what the turns before could not decide.
 const HALF_TURNS: [Turn; 2] = [(4_096, 6, 100_000_000_000), (16_384, 10, 700_000_000_000)];
@@ -87,8 +91,10 @@ impl<'a> ReluPlan<'a> {
             Some(recorder) => Some(self.note_root(recorder, &engine, &root, open)?),
             None => None,
         };
+        // What a certificate cannot express comes after fewer turns.
+        let turns = if recorder.is_some() { &TURNS[..] } else { &TURNS[..SHARED_TURNS] };
         // Halves that are still to be decided, each with its disjuncts; the last first.
-        let mut left: Vec<(Noted<'r>, Vec<usize>, &[Turn])> = vec![((root, notes), open.to_vec(), &TURNS[..])];
+        let mut left: Vec<(Noted<'r>, Vec<usize>, &[Turn])> = vec![((root, notes), open.to_vec(), turns)];
         let mut least = f64::INFINITY;
         while let Some((base, open, turns)) = left.pop() {
             let recording = recorder.as_deref_mut();
@@ -97,6 +103,10 @@ impl<'a> ReluPlan<'a> {
                 Turned::Ended(end, bound) => {
                     outcome.meet(least.min(bound));
                     return Ok(end);
+                }
+                Turned::Left(open, whole, _) if recorder.is_none() => {
+                    outcome.meet(least);
+                    return self.by_parts(&engine, &whole.0, &open, (clock, observer, outcome));
                 }
                 Turned::Left(open, whole, split) => {
                     let (base, notes) = *whole;
@@ -127,6 +137,27 @@ impl<'a> ReluPlan<'a> {
             }
         }
         outcome.meet(least);
+        Ok(End::Verified)
+    }
+
+    /// Decides disjuncts one after another, each by parts of a base.
+    fn by_parts(
+        &self,
+        engine: &BoundEngine,
+        base: &Base,
+        open: &[usize],
+        (clock, observer, outcome): (&Clock, &mut dyn Observer, &mut Outcome),
+    ) -> Result<End, Error> {
+        for (place, &disjunct) in open.iter().enumerate() {
+            let parts = Parts::new(self.objective, engine, self.falsifier, disjunct);
+            let end = parts.run(base.clone(), clock, observer, outcome)?;
+            if end != End::Verified {
+                for &disjunct in &open[place + 1..] {
+                    outcome.meet(Parts::new(self.objective, engine, self.falsifier, disjunct).bound(base)?);
+                }
+                return Ok(end);
+            }
+        }
         Ok(End::Verified)
     }
 
@@ -212,7 +243,7 @@ impl<'a> ReluPlan<'a> {
             outcome.rebounded += rebounded;
             let bound = search.lower_bound().unwrap_or(f64::INFINITY).min(least);
             let is_last = turn + 1 == turns.len();
-            match (end, search.root_split()) {
+            match (end, search.root_splits().first().copied()) {
                 // Sharper bounds may decide what is stuck; so may halves.
                 (None, Some(split)) if is_last => {
                     let (open, base) = search.into_open();

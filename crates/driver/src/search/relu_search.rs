@@ -5,11 +5,11 @@ use crate::certificate::{ContextNotes, Offered, Recorder};
 use crate::error::Error;
 use crate::search::branch_and_bound::End;
 use crate::search::falsify::Attack;
-use crate::search::frontier::{Footprint, Frontier, Subdomain};
+use crate::search::frontier::{Frontier, Subdomain};
 use crate::search::limits::Clock;
 use crate::search::objective::Objective;
 use crate::search::observer::{Observer, Progress};
-use crate::search::stored::Stored;
+use crate::search::piece::{Dual, Piece};
 use crate::search::verdict::StopReason;
 
 /// Decides `ReLU`s until every piece excludes its disjunct (β-CROWN).
@@ -34,7 +34,8 @@ pub struct ReluSearch<'a, 'r> {
     least_decided: f64,
     /// The smallest bound among leaves that could not be decided.
     least_stuck: f64,
-    root_split: Option<Split>,
+    /// The candidates of the first tree's root, best first.
+    root_splits: Vec<Split>,
     /// Where the certificate goes, and what the checker knows.
     record: Option<TreeRecord<'a, 'r>>,
 }
@@ -44,29 +45,6 @@ pub struct ReluSearch<'a, 'r> {
 pub struct TreeRecord<'a, 'r> {
     pub recorder: &'a mut Recorder<'r>,
     pub notes: &'a ContextNotes<'r>,
-}
-
-/// A piece and what bounded it.
-#[derive(Debug, Clone)]
-pub struct Piece {
-    /// Which of the objective's disjuncts it must exclude.
-    disjunct: usize,
-    splits: Vec<Split>,
-    /// Per row of the disjunct.
-    duals: Vec<Dual>,
-    /// The row that came nearest to excluding the disjunct.
-    nearest: usize,
-    /// The `ReLU`s whose relaxation costs most, most first.
-    candidates: Vec<Split>,
-    /// Its number in the certificate, if one is written.
-    id: u32,
-}
-
-/// The multipliers that bound one row.
-#[derive(Debug, Clone, Default)]
-struct Dual {
-    alpha: Box<[u8]>,
-    beta: Box<[f32]>,
 }
 
 /// A piece to bound, its parent's score, and its depth.
@@ -90,66 +68,8 @@ const WARM_RATE: f64 = 0.1;
 const LEAST_GAIN: f64 = 1e-6;
 /// Steps where nothing is left to split.
 const LEAF_STEPS: usize = 1000;
-
-impl Piece {
-    /// The splits with their multipliers, for every row.
-    fn multipliers(&self) -> impl Iterator<Item = Vec<(Split, f32)>> + '_ {
-        self.duals.iter().map(|dual| self.splits.iter().copied().zip(dual.beta.iter().copied()).collect())
-    }
-}
-
-impl Footprint for Piece {
-    fn bytes(&self) -> usize {
-        let duals: usize = self.duals.iter().map(|dual| dual.alpha.len() + 4 * dual.beta.len() + 32).sum();
-        duals + (self.splits.len() + self.candidates.len()) * size_of::<Split>()
-    }
-}
-
-impl Stored for Piece {
-    fn store(&self, bytes: &mut Vec<u8>) {
-        let Self { disjunct, splits, duals, nearest, candidates, id } = self;
-        (*disjunct as u64).store(bytes);
-        splits.store(bytes);
-        duals.store(bytes);
-        (*nearest as u64).store(bytes);
-        candidates.store(bytes);
-        id.store(bytes);
-    }
-
-    fn restore(bytes: &mut &[u8]) -> Option<Self> {
-        Some(Self {
-            disjunct: u64::restore(bytes)? as usize,
-            splits: Stored::restore(bytes)?,
-            duals: Stored::restore(bytes)?,
-            nearest: u64::restore(bytes)? as usize,
-            candidates: Stored::restore(bytes)?,
-            id: u32::restore(bytes)?,
-        })
-    }
-}
-
-impl Stored for Dual {
-    fn store(&self, bytes: &mut Vec<u8>) {
-        self.alpha.store(bytes);
-        self.beta.store(bytes);
-    }
-
-    fn restore(bytes: &mut &[u8]) -> Option<Self> {
-        Some(Self { alpha: Stored::restore(bytes)?, beta: Stored::restore(bytes)? })
-    }
-}
-
-impl Stored for Split {
-    fn store(&self, bytes: &mut Vec<u8>) {
-        self.node.store(bytes);
-        self.neuron.store(bytes);
-        self.is_active.store(bytes);
-    }
-
-    fn restore(bytes: &mut &[u8]) -> Option<Self> {
-        Some(Self { node: u32::restore(bytes)?, neuron: u32::restore(bytes)?, is_active: bool::restore(bytes)? })
-    }
-}
+/// Leaves that are optimised to the end between looks at the clock.
+const FINISHED_LEAVES: usize = 128;
 
 impl<'a, 'r> ReluSearch<'a, 'r> {
     /// Starts with one tree for each of these disjuncts. Where a certificate is written, a piece is decided only once the checker's
@@ -178,7 +98,7 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
             rebounded: 0,
             least_decided: f64::INFINITY,
             least_stuck: f64::INFINITY,
-            root_split: None,
+            root_splits: Vec::new(),
             record,
         };
         let roots: Vec<Child> = disjuncts
@@ -217,9 +137,9 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
         least.is_finite().then_some(least)
     }
 
-    /// The split that the trees' roots gained most by, if any was split.
-    pub fn root_split(&self) -> Option<Split> {
-        self.root_split
+    /// The splits that the worst tree's root gains most by, best first, if it was split.
+    pub fn root_splits(&self) -> &[Split] {
+        &self.root_splits
     }
 
     /// The smallest bound among decided pieces.
@@ -287,12 +207,34 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
                 continue;
             }
             let (children, leaves) = self.split(pieces, n_lanes)?;
+            if let Some(reason) = clock.stop(before + self.subdomains, 0) {
+                // There is no time left for these: they stay as they are.
+                children.into_iter().for_each(|(piece, score, depth)| self.frontier.push(piece, score, depth));
+                self.put_back(leaves);
+                return Ok(Some(End::Stopped(reason)));
+            }
             let mut points = self.bound(children, STEPS)?;
-            points.extend(self.finish_leaves(leaves)?);
+            let mut leaves = leaves.into_iter();
+            loop {
+                let some: Vec<Subdomain<Piece>> = leaves.by_ref().take(FINISHED_LEAVES).collect();
+                if some.is_empty() {
+                    break;
+                }
+                if clock.stop(0, 0).is_some() {
+                    self.put_back(some);
+                } else {
+                    points.extend(self.finish_leaves(some)?);
+                }
+            }
             if let Some(found) = self.falsifier.attack_points(&points, 4, clock)? {
                 return Ok(Some(End::Falsified(Box::new(found))));
             }
         }
+    }
+
+    /// Queues pieces again as they were.
+    fn put_back(&mut self, pieces: Vec<Subdomain<Piece>>) {
+        pieces.into_iter().for_each(|piece| self.frontier.push(piece.piece, piece.score, piece.depth));
     }
 
     /// One lane for every row of every piece; `splits` are the rows' multipliers, in the same order.
@@ -303,6 +245,7 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
             is_upper: false,
             splits,
             alpha: &dual.alpha,
+            weight: 0.0,
         };
         rows.zip(splits).map(lane).collect()
     }
@@ -334,7 +277,9 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
             let chosen = &ranked[..ranked.len().min(levels)];
             if piece.depth == 0 {
                 // The worst disjunct comes first.
-                self.root_split = self.root_split.or(chosen.first().copied());
+                if self.root_splits.is_empty() {
+                    self.root_splits.clone_from(&ranked);
+                }
             }
             if chosen.is_empty() {
                 leaves.push(piece);
@@ -381,7 +326,7 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
             .map(|(splits, &p)| {
                 let piece = &pieces[p].piece;
                 let neuron = (self.objective.disjuncts[piece.disjunct].1.start + piece.nearest) as u32;
-                Lane { neuron, is_upper: false, splits, alpha: &piece.duals[piece.nearest].alpha }
+                Lane { neuron, is_upper: false, splits, alpha: &piece.duals[piece.nearest].alpha, weight: 0.0 }
             })
             .collect();
         let ascent = Ascent { steps: 0, ..Ascent::default() };

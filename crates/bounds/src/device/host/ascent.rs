@@ -1,11 +1,11 @@
 //! Optimising the lines of up to a block of rows: each round is one backward and one forward sweep, all of it in cache.
 
 use crate::device::host::scope::{Scope, Split};
-use crate::device::isa::{Isa, Vectorised};
-use crate::kernels::{self, Block, LANES, LaneLines, Row, Smooth, Update};
+use crate::device::isa::Isa;
+use crate::kernels::{self, Block, LANES, LaneLines, Row, Update};
 use crate::logistic::Logistic;
-use crate::program::{ActivationKind, Backward, Program, Relax, Walk};
-use crate::sweep::{Onward, Sweep};
+use crate::program::{ActivationKind, Backward, Program};
+use crate::sweep::Sweep;
 
 /// How bounds are optimised.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +46,9 @@ pub struct Start<'a> {
     pub splits: &'a [(Split, f32)],
     /// `α` of every entry of every activation in node order, in 255ths; empty: the adaptive slopes.
     pub alpha: &'a [u8],
+    /// The operand that is bounded where the row is not positive: its activation, its side (active: the lower end), and the weight that
+    /// it starts from.
+    pub probe: Option<(Split, f32)>,
 }
 
 /// A block of lanes and everything that its optimisation needs, allocated once per worker.
@@ -70,6 +73,8 @@ pub struct LaneBlock<T> {
     proofs: Vec<Option<Proof>>,
     /// Whether it is.
     pub keeps_proofs: bool,
+    /// Whether its lanes have probes: all of them do, or none.
+    is_probing: bool,
 }
 
 /// What a block of lanes shares.
@@ -104,6 +109,7 @@ impl<T: Logistic> LaneBlock<T> {
             means: Vec::new(),
             proofs: Vec::new(),
             keeps_proofs: false,
+            is_probing: false,
         }
     }
 
@@ -140,7 +146,7 @@ impl<T: Logistic> LaneBlock<T> {
                 if now == usize::MAX || self.is_resting[lane] {
                     continue;
                 }
-                let bound = self.block.bias[now];
+                let bound = self.bound(starts, lane, now);
                 // A bound that is not finite says nothing.
                 if bound.is_finite() && bound > self.best[lane][0] {
                     self.best[lane] = [bound, self.block.slack[now]];
@@ -169,9 +175,32 @@ impl<T: Logistic> LaneBlock<T> {
         &self.best
     }
 
+    /// What a lane has just been bounded by: its row, or the operand that it probes.
+    fn bound(&self, starts: &[Start], lane: usize, now: usize) -> T {
+        let bound = self.block.bias[now];
+        let Some((probe, _)) = starts.get(lane).and_then(|start| start.probe) else { return bound };
+        let Some(weight) = self.weight(probe.node, now) else { return T::of(f64::NEG_INFINITY) };
+        // Twice what the division and these subtractions round, flushed values included.
+        let quotient = bound / weight;
+        quotient - quotient.magnitude() * T::of(4.0) * T::UNIT - T::LEAST_SLOPE
+    }
+
+    /// The weight of a lane's probe of an activation's operand.
+    fn weight(&self, node: u32, now: usize) -> Option<T> {
+        let probes = &self.lines[node as usize].probes;
+        probes.iter().find(|probe| probe.lane as usize == now).map(|probe| probe.weight)
+    }
+
+    /// The largest multiplier at an activation. Where a neuron may be split and probed at once, each has half of what the magnitudes
+    /// allow for.
+    fn cap(&self, shared: &Shared<T>, node: usize) -> T {
+        T::of(f64::from(shared.sweep.caps[node]) * if self.is_probing { 0.5 } else { 1.0 })
+    }
+
     /// Lines of every lane at the start.
     fn set_lines(&mut self, shared: &Shared<T>, n_lanes: usize, width: usize, starts: &[Start]) {
         let Shared { program, scope, .. } = shared;
+        self.is_probing = starts.iter().any(|start| start.probe.is_some());
         self.is_empty.clear();
         self.is_empty.resize(n_lanes, scope.is_empty);
         let mut first = 0;
@@ -181,6 +210,7 @@ impl<T: Logistic> LaneBlock<T> {
             let lines = &scope.state[relax.lines as usize..][..5 * n];
             let source = &scope.state[relax.source as usize..][..2 * n];
             let entries = &scope.entries[node];
+            let cap = self.cap(shared, node);
             let own = &mut self.lines[node];
             own.reset(lines, entries, width);
             let is_relu = relax.kind == ActivationKind::Relu as u32;
@@ -204,9 +234,17 @@ impl<T: Logistic> LaneBlock<T> {
                     if is_relu && let Ok(entry) = entries.binary_search(&split.neuron) {
                         let sign = if split.is_active { T::ONE } else { -T::ONE };
                         let beta = T::of(f64::from(*beta)).larger(T::ZERO);
-                        let beta = beta.smaller(T::of(f64::from(shared.sweep.caps[node])));
-                        own.split((lines, entries, width), (lane, entry), (sign, beta));
+                        own.split((lines, entries, width), (lane, entry), (sign, beta.smaller(cap)));
                     }
+                }
+                if is_relu
+                    && let Some((probe, weight)) = start.probe.filter(|(probe, _)| probe.node as usize == node)
+                    && let Ok(entry) = entries.binary_search(&probe.neuron)
+                {
+                    let sign = if probe.is_active { T::ONE } else { -T::ONE };
+                    // A weight that is no number is the least.
+                    let weight = T::of(f64::from(weight.max(0.0))).smaller(cap).larger(T::LEAST_SLOPE);
+                    own.probe((lane, entry), sign, weight);
                 }
             }
             own.seal();
@@ -240,6 +278,7 @@ impl<T: Logistic> LaneBlock<T> {
         kernels::narrow(&mut self.block.slots[slot], &kept, old, new);
         self.block.slots[slot].resize(shared.program.slot_len * new, T::ZERO);
         kernels::narrow(&mut self.block.points, &kept, old, new);
+        kernels::narrow(&mut self.block.bias, &kept, old, new);
         self.block.width = new;
     }
 
@@ -271,10 +310,12 @@ impl<T: Logistic> LaneBlock<T> {
     /// As [`Self::up`], from other points than the minimisers: `[n_inputs, width]`.
     fn up_from(&mut self, shared: &Shared<T>, wants_gaps: bool, points: Option<&[T]>) {
         self.values.reset(self.block.width, shared.program.slot_len);
+        let share = if self.is_probing { 0.5 } else { 1.0 };
         self.isa.run(Up {
             shared,
             wants_gaps,
             points,
+            share,
             rates: [&self.rates[0], &self.rates[1]],
             block: &self.block,
             values: &mut self.values,
@@ -308,6 +349,9 @@ impl<T: Logistic> LaneBlock<T> {
             ended.alpha = self.alpha(shared, now);
             let beta = |(split, _): &(Split, f32)| self.beta(shared, now, *split);
             ended.beta = splits.iter().map(beta).collect();
+            let probe = starts.get(lane).and_then(|start| start.probe);
+            let weight = probe.and_then(|(probe, _)| self.weight(probe.node, now));
+            ended.weight = weight.map_or(0.0, |weight| weight.to_f64() as f32);
         }
         if keep.gaps > 0 {
             // Neurons that cost nothing where the (perhaps not yet best) minimiser lies may still have to be decided.
@@ -401,153 +445,13 @@ impl<T: Logistic> LaneBlock<T> {
     }
 }
 
-/// What a sigmoid or a tanh needs for lines of its own in every lane.
-#[inline(always)]
-fn smooth<'a, T: Logistic>(relax: &Relax, constants: &'a [T], bounds: &'a [T]) -> Option<Smooth<'a, T>> {
-    let is_tanh = relax.kind == ActivationKind::Tanh as u32;
-    (is_tanh || relax.kind == ActivationKind::Sigmoid as u32).then(|| Smooth {
-        is_tanh,
-        bounds,
-        table: &constants[relax.table as usize..],
-        two_units: T::of(f64::from(relax.two_units)),
-        gamma: T::of(f64::from(relax.gamma_intercept)),
-    })
-}
-
-/// One backward sweep.
-struct Down<'a, T> {
-    shared: &'a Shared<'a, T>,
-    rows: &'a [Row],
-    block: &'a mut Block<T>,
-    lines: &'a mut [LaneLines<T>],
-    constants: &'a mut Vec<T>,
-}
-
-impl<T: Logistic> Vectorised for Down<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const LEVEL: u8>(self) {
-        let Self { shared: Shared { program, backward, scope, .. }, rows, block, lines, constants: kept } = self;
-        let Program { constants, tables, .. } = program;
-        let (state, marks, alive) = (scope.state.as_slice(), scope.marks.as_slice(), scope.alive.as_slice());
-        kernels::seed(&backward.seed, constants, state, rows, block);
-        for walk in &backward.walk {
-            match walk {
-                Walk::Lines(params) => {
-                    let node = params.node as usize;
-                    let relax = program.activations[node].as_ref().expect("an activation has lines");
-                    let bounds = &state[relax.source as usize..][..2 * relax.n as usize];
-                    let two_units = T::of(f64::from(relax.two_units));
-                    let entries = &scope.entries[node];
-                    kernels::back_lanes::<T, LEVEL>(
-                        params,
-                        state,
-                        entries,
-                        (bounds, two_units),
-                        &mut lines[node],
-                        block,
-                    );
-                }
-                Walk::Terms(params) => kernels::affine_terms::<T, LEVEL>(params, constants, state, block),
-                Walk::Dense(params) => {
-                    kernels::back_dense::<T, LEVEL>(params, constants, &alive[params.operand as usize], block);
-                }
-                Walk::Conv(params, shape) => {
-                    kernels::back_conv::<T, LEVEL>(params, shape, constants, &alive[params.operand as usize], block);
-                }
-                Walk::Sparse(params) => {
-                    kernels::back_sparse::<T, LEVEL>(params, constants, tables, &alive[params.operand as usize], block);
-                }
-                Walk::MaxPool(params, _) => {
-                    let (slot, live) = (&block.slots[params.from as usize], &block.live[params.from as usize]);
-                    let signs = &mut lines[program.node_at(params.bounds)].is_negative;
-                    kernels::note_signs(slot, live, params.n_out as usize, block.width, signs);
-                    kernels::back_max_pool::<T, LEVEL>(params, state, marks, block);
-                }
-                Walk::Merge(params) => kernels::back_merge::<T, LEVEL>(params, state, block),
-            }
-        }
-        kept.clone_from(&block.bias);
-        kernels::conclude::<T, LEVEL>(&backward.concretize, program.set.as_deref(), state, rows.len(), block);
-    }
-}
-
-/// One relaxed forward sweep.
-struct Up<'a, T> {
-    shared: &'a Shared<'a, T>,
-    wants_gaps: bool,
-    /// Where to start, if not at the minimisers.
-    points: Option<&'a [T]>,
-    rates: [&'a [T]; 2],
-    block: &'a Block<T>,
-    values: &'a mut Block<T>,
-    lines: &'a mut [LaneLines<T>],
-}
-
-impl<T: Logistic> Vectorised for Up<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const LEVEL: u8>(self) {
-        let Self { shared, wants_gaps, points, rates, block, values, lines } = self;
-        let Shared { program, backward, sweep, scope } = shared;
-        let Program { constants, tables, .. } = program;
-        let slot = backward.concretize.slot as usize;
-        let state = scope.state.as_slice();
-        if let Some(points) = points {
-            values.slots[0][..points.len()].copy_from_slice(points);
-            values.live[0].clear();
-            values.live[0].extend(0..program.n_inputs as u32);
-        } else if program.set.is_some() {
-            kernels::minimiser_in_set(program.n_inputs, &block.points, values);
-        } else {
-            kernels::minimiser(state, program.n_inputs, (&block.slots[slot], &block.live[slot]), values);
-        }
-        for onward in &sweep.onward {
-            match onward {
-                Onward::Dense(params) => {
-                    kernels::onward_dense::<T, LEVEL>(params, constants, &scope.alive[params.wanted as usize], values);
-                }
-                Onward::Conv(params, shape) => {
-                    let wanted = &scope.alive[params.wanted as usize];
-                    kernels::onward_conv::<T, LEVEL>(params, shape, constants, wanted, values);
-                }
-                Onward::Sparse(params) => {
-                    let wanted = &scope.alive[params.wanted as usize];
-                    kernels::onward_sparse::<T, LEVEL>(params, constants, tables, wanted, values);
-                }
-                Onward::Lines(params) => {
-                    let node = params.node as usize;
-                    let relax = program.activations[node].as_ref().expect("an activation has lines");
-                    let update = Update {
-                        alpha_rates: rates[0],
-                        beta_rates: rates[1],
-                        cap: T::of(f64::from(sweep.caps[node])),
-                        is_relu: relax.kind == ActivationKind::Relu as u32,
-                        smooth: smooth(relax, constants, &state[relax.source as usize..][..2 * relax.n as usize]),
-                        wants_gaps,
-                    };
-                    let n = params.n as usize;
-                    let lists = (scope.entries[node].as_slice(), scope.alive[node].as_slice());
-                    let shared_lines = &state[relax.lines as usize..][..5 * n];
-                    kernels::onward_lines::<T, LEVEL>(params, shared_lines, lists, &mut lines[node], &update, values);
-                }
-                Onward::Merge(params) => kernels::onward_merge(params, values),
-                Onward::MaxPool(params, _) => {
-                    let signs = &lines[params.node as usize].is_negative;
-                    kernels::onward_max_pool(params, state, &scope.marks, signs, values);
-                }
-            }
-        }
-    }
-}
-
 mod ended;
 mod planes;
+mod sweeps;
 
 pub use ended::{Ended, Keep, Proof};
 pub use planes::{Cloud, Planes};
+use sweeps::{Down, Up, smooth};
 
 #[cfg(test)]
 mod tests;

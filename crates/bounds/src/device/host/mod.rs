@@ -14,6 +14,7 @@ mod evaluate;
 mod lockstep;
 mod sample;
 mod scope;
+mod walk;
 
 pub use crate::kernels::LANES;
 pub use ascent::{Ascent, Cloud, Ended, Goal, Keep, LaneBlock, Planes, Proof, Shared, Start};
@@ -22,6 +23,7 @@ pub use evaluate::evaluate;
 pub use lockstep::scopes;
 pub use sample::{least_values, plane_values};
 pub use scope::{Scope, Split};
+use walk::WalkBlock;
 
 /// Most rows that are propagated together: four vectors, what the registers hold.
 const BLOCK_ROWS: usize = 64;
@@ -353,7 +355,11 @@ impl<T: Logistic> Workspace<T> {
         ascent: Ascent,
     ) {
         let count = self.scope.marks[list] as usize;
-        let neurons = &self.scope.marks[list + 1..list + 1 + count];
+        let mut neurons = self.scope.marks[list + 1..list + 1 + count].to_vec();
+        if let Some(plane) = plane(backward) {
+            // All channels of a pixel see the same part of the input.
+            neurons.sort_unstable_by_key(|neuron| (neuron % plane, *neuron));
+        }
         let per_block = count.div_ceil((2 * count).div_ceil(BLOCK_ROWS));
         let shared = Shared { program, backward, sweep, scope: &self.scope };
         let run = |block: &mut LaneBlock<T>, chunk: &[u32]| {
@@ -461,6 +467,15 @@ fn objective_rows(backward: &Backward) -> Vec<Row> {
     rows
 }
 
+/// Pixels of the target of a pass, where it is a convolution.
+fn plane(backward: &Backward) -> Option<u32> {
+    let shape = backward.walk.iter().take(2).find_map(|walk| match walk {
+        Walk::Conv(params, shape) if params.n_out == backward.concretize.target_len => Some(shape),
+        _ => None,
+    });
+    shape.map(|shape| shape.out_height * shape.out_width)
+}
+
 fn both_ends(neurons: &[u32]) -> Vec<Row> {
     let end = |is_upper: bool| neurons.iter().map(move |&neuron| Row { neuron, is_upper });
     end(false).chain(end(true)).collect()
@@ -536,42 +551,5 @@ impl<T: Logistic> Vectorised for ScoreBlock<'_, T> {
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
         kernels::split_score::<T, LEVEL>(&self.backward.concretize, self.state, self.block, self.n_rows, self.scores);
-    }
-}
-
-struct WalkBlock<'a, T> {
-    program: &'a Program<T>,
-    backward: &'a Backward,
-    rows: &'a [Row],
-    parts: (&'a [T], &'a [u32], &'a [Vec<u32>]),
-    block: &'a mut Block<T>,
-}
-
-impl<T: Logistic> Vectorised for WalkBlock<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const LEVEL: u8>(self) {
-        let Self { program: Program { constants, tables, set, .. }, backward, rows, parts, block } = self;
-        let (state, marks, alive) = parts;
-        kernels::seed(&backward.seed, constants, state, rows, block);
-        for walk in &backward.walk {
-            match walk {
-                Walk::Lines(params) => kernels::back_lines::<T, LEVEL>(params, state, block),
-                Walk::Terms(params) => kernels::affine_terms::<T, LEVEL>(params, constants, state, block),
-                Walk::Dense(params) => {
-                    kernels::back_dense::<T, LEVEL>(params, constants, &alive[params.operand as usize], block);
-                }
-                Walk::Conv(params, shape) => {
-                    kernels::back_conv::<T, LEVEL>(params, shape, constants, &alive[params.operand as usize], block);
-                }
-                Walk::Sparse(params) => {
-                    kernels::back_sparse::<T, LEVEL>(params, constants, tables, &alive[params.operand as usize], block);
-                }
-                Walk::MaxPool(params, _) => kernels::back_max_pool::<T, LEVEL>(params, state, marks, block),
-                Walk::Merge(params) => kernels::back_merge::<T, LEVEL>(params, state, block),
-            }
-        }
-        kernels::conclude::<T, LEVEL>(&backward.concretize, set.as_deref(), state, rows.len(), block);
     }
 }

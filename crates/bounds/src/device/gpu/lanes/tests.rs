@@ -164,7 +164,7 @@ impl Owned {
     }
 
     fn starts(&self) -> Vec<Start<'_>> {
-        self.splits.iter().zip(&self.alphas).map(|(splits, alpha)| Start { splits, alpha }).collect()
+        self.splits.iter().zip(&self.alphas).map(|(splits, alpha)| Start { splits, alpha, probe: None }).collect()
     }
 
     fn lanes(&self) -> Vec<TaskLane<'_>> {

@@ -14,6 +14,8 @@ pub struct Ended<T> {
     pub alpha: Box<[u8]>,
     /// The last multipliers, in the order of the start's splits, if asked for.
     pub beta: Box<[f32]>,
+    /// The last weight of the neuron where a row is given not to be positive, if multipliers are asked for.
+    pub weight: f32,
     /// The undecided neurons whose relaxation costs most at the minimiser, most first: as splits (active), if asked for. Where
     /// none costs anything, those whose relaxation could cost most elsewhere; none are left only where no relaxation matters.
     pub gaps: Vec<(Split, f32)>,
@@ -41,6 +43,7 @@ impl<T: Logistic> Ended<T> {
             is_empty: false,
             alpha: Box::new([]),
             beta: Box::new([]),
+            weight: 0.0,
             gaps: Vec::new(),
             minimiser: Box::new([]),
             proof: None,
@@ -61,7 +64,7 @@ impl<T: Logistic> Ended<T> {
 /// What to return of every lane besides its bound.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Keep {
-    /// `α` and `β`.
+    /// `α`, `β` and the weight.
     pub duals: bool,
     /// How many of the costliest neurons.
     pub gaps: usize,

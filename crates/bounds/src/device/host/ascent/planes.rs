@@ -143,7 +143,7 @@ impl<T: Logistic> LaneBlock<T> {
     ) -> Planes<T> {
         let (n, n_lanes) = (shared.program.n_inputs, rows.len());
         let width = n_lanes.next_multiple_of(LANES);
-        let starts = vec![Start { splits, alpha: &[] }; n_lanes];
+        let starts = vec![Start { splits, ..Start::default() }; n_lanes];
         self.set_lines(shared, n_lanes, width, &starts);
         let mut best = Planes::nothing(n_lanes);
         best.is_empty = self.is_empty.iter().any(|&is_empty| is_empty);

@@ -114,7 +114,7 @@ fn gradients_agree_with_finite_differences() {
             }
         }
         let mut block = LaneBlock::<f64>::new(&program);
-        block.set_lines(&shared, 1, LANES, &[Start { splits: &splits, alpha: &[] }]);
+        block.set_lines(&shared, 1, LANES, &[Start { splits: &splits, ..Start::default() }]);
         for lines in &mut block.lines {
             let is_split: Vec<u32> = lines.splits.iter().map(|split| split.entry).collect();
             for (entry, low) in lines.low.chunks_mut(LANES).enumerate() {

@@ -1,0 +1,135 @@
+//! The two sweeps of an optimisation step: backward to the bounds, forward to the gradients.
+
+use crate::device::host::ascent::Shared;
+use crate::device::host::walk::step;
+use crate::device::isa::Vectorised;
+use crate::kernels::{self, Block, LaneLines, Row, Smooth, Update};
+use crate::logistic::Logistic;
+use crate::program::{ActivationKind, Program, Relax, Walk};
+use crate::sweep::Onward;
+
+/// What a sigmoid or a tanh needs for lines of its own in every lane.
+#[inline(always)]
+pub(super) fn smooth<'a, T: Logistic>(relax: &Relax, constants: &'a [T], bounds: &'a [T]) -> Option<Smooth<'a, T>> {
+    let is_tanh = relax.kind == ActivationKind::Tanh as u32;
+    (is_tanh || relax.kind == ActivationKind::Sigmoid as u32).then(|| Smooth {
+        is_tanh,
+        bounds,
+        table: &constants[relax.table as usize..],
+        two_units: T::of(f64::from(relax.two_units)),
+        gamma: T::of(f64::from(relax.gamma_intercept)),
+    })
+}
+
+/// One backward sweep.
+pub(super) struct Down<'a, T> {
+    pub shared: &'a Shared<'a, T>,
+    pub rows: &'a [Row],
+    pub block: &'a mut Block<T>,
+    pub lines: &'a mut [LaneLines<T>],
+    pub constants: &'a mut Vec<T>,
+}
+
+impl<T: Logistic> Vectorised for Down<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const LEVEL: u8>(self) {
+        let Self { shared: Shared { program, backward, scope, .. }, rows, block, lines, constants: kept } = self;
+        let state = scope.state.as_slice();
+        let parts = (state, scope.marks.as_slice(), scope.alive.as_slice());
+        kernels::seed(&backward.seed, &program.constants, state, rows, block);
+        for walk in &backward.walk {
+            if let Walk::MaxPool(params, _) = walk {
+                let (slot, live) = (&block.slots[params.from as usize], &block.live[params.from as usize]);
+                let signs = &mut lines[program.node_at(params.bounds)].is_negative;
+                kernels::note_signs(slot, live, params.n_out as usize, block.width, signs);
+            }
+            let Walk::Lines(params) = walk else {
+                step::<T, LEVEL>(walk, program, parts, block);
+                continue;
+            };
+            let node = params.node as usize;
+            let relax = program.activations[node].as_ref().expect("an activation has lines");
+            let bounds = &state[relax.source as usize..][..2 * relax.n as usize];
+            let two_units = T::of(f64::from(relax.two_units));
+            let entries = &scope.entries[node];
+            kernels::back_lanes::<T, LEVEL>(params, state, entries, (bounds, two_units), &mut lines[node], block);
+        }
+        kept.clone_from(&block.bias);
+        kernels::conclude::<T, LEVEL>(&backward.concretize, program.set.as_deref(), state, rows.len(), block);
+    }
+}
+
+/// One relaxed forward sweep.
+pub(super) struct Up<'a, T> {
+    pub shared: &'a Shared<'a, T>,
+    pub wants_gaps: bool,
+    /// Where to start, if not at the minimisers.
+    pub points: Option<&'a [T]>,
+    /// The share of an activation's largest multiplier that one multiplier may have.
+    pub share: f64,
+    pub rates: [&'a [T]; 2],
+    pub block: &'a Block<T>,
+    pub values: &'a mut Block<T>,
+    pub lines: &'a mut [LaneLines<T>],
+}
+
+impl<T: Logistic> Vectorised for Up<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const LEVEL: u8>(self) {
+        let Self { shared, wants_gaps, points, share, rates, block, values, lines } = self;
+        let Shared { program, backward, sweep, scope } = shared;
+        let Program { constants, tables, .. } = program;
+        let slot = backward.concretize.slot as usize;
+        let state = scope.state.as_slice();
+        if let Some(points) = points {
+            values.slots[0][..points.len()].copy_from_slice(points);
+            values.live[0].clear();
+            values.live[0].extend(0..program.n_inputs as u32);
+        } else if program.set.is_some() {
+            kernels::minimiser_in_set(program.n_inputs, &block.points, values);
+        } else {
+            kernels::minimiser(state, program.n_inputs, (&block.slots[slot], &block.live[slot]), values);
+        }
+        for onward in &sweep.onward {
+            match onward {
+                Onward::Dense(params) => {
+                    kernels::onward_dense::<T, LEVEL>(params, constants, &scope.alive[params.wanted as usize], values);
+                }
+                Onward::Conv(params, shape) => {
+                    let wanted = &scope.alive[params.wanted as usize];
+                    kernels::onward_conv::<T, LEVEL>(params, shape, constants, wanted, values);
+                }
+                Onward::Sparse(params) => {
+                    let wanted = &scope.alive[params.wanted as usize];
+                    kernels::onward_sparse::<T, LEVEL>(params, constants, tables, wanted, values);
+                }
+                Onward::Lines(params) => {
+                    let node = params.node as usize;
+                    let relax = program.activations[node].as_ref().expect("an activation has lines");
+                    let update = Update {
+                        alpha_rates: rates[0],
+                        beta_rates: rates[1],
+                        cap: T::of(f64::from(sweep.caps[node]) * share),
+                        bounds: &block.bias,
+                        is_relu: relax.kind == ActivationKind::Relu as u32,
+                        smooth: smooth(relax, constants, &state[relax.source as usize..][..2 * relax.n as usize]),
+                        wants_gaps,
+                    };
+                    let n = params.n as usize;
+                    let lists = (scope.entries[node].as_slice(), scope.alive[node].as_slice());
+                    let shared_lines = &state[relax.lines as usize..][..5 * n];
+                    kernels::onward_lines::<T, LEVEL>(params, shared_lines, lists, &mut lines[node], &update, values);
+                }
+                Onward::Merge(params) => kernels::onward_merge(params, values),
+                Onward::MaxPool(params, _) => {
+                    let signs = &lines[params.node as usize].is_negative;
+                    kernels::onward_max_pool(params, state, &scope.marks, signs, values);
+                }
+            }
+        }
+    }
+}
