@@ -31,6 +31,7 @@ mod samples;
 mod session;
 mod ssim;
 mod status;
+mod tally;
 #[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "train")]

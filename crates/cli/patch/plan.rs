@@ -182,7 +182,12 @@ impl Plan {
         format!("Patches of {} pixels that hold {contents}, against {against}.", patches.join(" and "))
     }
 
-    /// How to sweep.
+    /// Seconds for the refinement of the placements of an image, all together.
+    pub fn image_s(&self) -> Option<f64> {
+        self.task.image_timeout_s
+    }
+
+    /// How to sweep; without the budgets of images, which depend on what is known.
     pub fn options(&self, session: &Session) -> SweepOptions {
         let coverage = CoverageOptions {
             time_s: session.timeout_s,
@@ -192,7 +197,6 @@ impl Plan {
         let wants_coverage = self.task.mode.unwrap_or_default() == ModeName::Coverage;
         SweepOptions {
             limits: Limits { time_s: session.timeout_s, subdomains: self.task.max_subdomains, ..Limits::default() },
-            image_s: self.task.image_timeout_s,
             coverage: wants_coverage.then_some(coverage),
             interrupt: session.interrupt.clone(),
             batch: self.task.batch.unwrap_or(1024),

@@ -344,13 +344,18 @@ fn an_interrupt_stops_between_batches_and_tells_nothing_wrong() {
 #[test]
 fn the_budget_of_an_image_ends_its_refinement() {
     let setting = digits(PatchAttack::rectangle(2, 2, 1, [0.0, 1.0]).unwrap());
-    let options = SweepOptions { image_s: Some(0.0), ..SweepOptions::default() };
-    let findings = setting.run(&options);
-    let spent = SweepOptions { image_s: Some(1.0), spent_s: vec![2.0; 2], ..SweepOptions::default() };
-    assert_eq!(timeless(&findings), timeless(&setting.run(&spent)));
+    let with = |images_s| setting.run(&SweepOptions { images_s, ..SweepOptions::default() });
+    let (none, first) = (with(Some(vec![0.0; 2])), with(Some(vec![1e3, 0.0])));
+    assert_eq!(timeless(&none), timeless(&with(Some(vec![-1.0; 2]))));
+    let unknown = |findings: &[Finding], scene: usize| {
+        let of_scene = |finding: &&Finding| setting.tasks()[finding.task].scene == scene;
+        findings.iter().filter(of_scene).filter(|finding| finding.verdict.name() == "unknown").count()
+    };
     let is_refined = |finding: &&Finding| finding.stage == PatchStage::Refinement;
-    assert!(findings.iter().filter(is_refined).count() > 0);
-    assert!(findings.iter().filter(is_refined).all(|finding| finding.verdict.name() == "unknown"));
+    assert!(none.iter().filter(is_refined).count() > 0);
+    assert!(none.iter().filter(is_refined).all(|finding| finding.verdict.name() == "unknown"));
+    // Each image has a budget of its own.
+    assert_eq!([unknown(&first, 0), unknown(&first, 1)], [0, unknown(&none, 1)]);
 }
 
 #[test]

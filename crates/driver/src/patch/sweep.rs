@@ -69,9 +69,7 @@ pub struct SweepOptions {
     /// What may be spent on refining one placement.
     pub limits: Limits,
     /// Seconds that may be spent on refining the placements of each image, all together; none: no limit.
-    pub image_s: Option<f64>,
-    /// Seconds of refinement that earlier runs spent, by image; images that are not there had none.
-    pub spent_s: Vec<f64>,
+    pub images_s: Option<Vec<f64>>,
     /// Whether the certified share of what stays undecided is asked for as well, and how.
     pub coverage: Option<CoverageOptions>,
     /// Stops the sweep from outside.
@@ -97,14 +95,7 @@ pub struct CoverageOptions {
 
 impl Default for SweepOptions {
     fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            image_s: None,
-            spent_s: Vec::new(),
-            coverage: None,
-            interrupt: Interrupt::default(),
-            batch: 1024,
-        }
+        Self { limits: Limits::default(), images_s: None, coverage: None, interrupt: Interrupt::default(), batch: 1024 }
     }
 }
 
@@ -227,6 +218,9 @@ impl PatchSweep<'_> {
         found: &mut dyn FnMut(Vec<Finding>),
     ) -> Result<(), Error> {
         scenes.iter().try_for_each(|scene| self.check(scene))?;
+        if let Some(n) = options.images_s.as_ref().map(Vec::len).filter(|&n| n != scenes.len()) {
+            return Err(Error::question(format!("there are budgets of {n} images, but {} images", scenes.len())));
+        }
         let clock = Clock::start(Limits::default(), options.interrupt.clone());
         let mut open: Vec<(usize, f64)> = Vec::new();
         for group in self.groups(scenes, tasks)? {
