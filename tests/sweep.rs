@@ -524,6 +524,7 @@ fn what_makes_no_sense_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let mask = folder.path().join("mask.json");
     fs::write(&mask, json!({ "shape": [1, 4, 4], "pixels": vec![1.0; 16] }).to_string()).unwrap();
+    let patches = |patch: Value| json!({ "images": image(3), "size": null, "patches": [patch] });
     for (fields, expected) in [
         (
             json!({ "images": image(3), "size": [9, 1] }),
@@ -555,6 +556,29 @@ fn what_makes_no_sense_is_said() {
             "the colour has 2 values, the image 1 channels",
         ),
         (json!({ "images": image(3), "patchs": [] }), "unknown field `patchs`"),
+        (json!({ "images": image(3), "channels": [5] }), "channel 5 of an image with 1: channels count from 0"),
+        (json!({ "images": image(3), "epsilon": 0 }), "epsilon is 0: expected a positive number"),
+        (json!({ "images": image(3), "contents": { "free": [1, 0] } }), "is [1, 0]: expected two numbers, the lower"),
+        (
+            json!({ "images": image(3), "contents": { "blend": { "colour": [1], "amount": [0, 1.5] } } }),
+            "the amount of a blend is [0, 1.5]: expected a part of [0, 1]",
+        ),
+        (
+            json!({ "images": image(3), "contents": { "blend": { "overlay": mask, "amount": [0, 1] } } }),
+            "the overlay has shape 1 × 4 × 4, the image 1 × 8 × 8",
+        ),
+        (patches(json!({})), "one needs a rectangle, a mask, a polygon or a stroke"),
+        (patches(json!({ "rectangle": [1, 1], "polygon": [[0, 0], [0, 4], [4, 0]] })), "expected one of them"),
+        (patches(json!({ "rectangle": [1, 1], "stride": 1, "at": [[0, 0]] })), "one has a stride and places (`at`)"),
+        (patches(json!({ "rectangle": [1, 1], "stride": 0 })), "the stride of patch 1 is zero"),
+        (patches(json!({ "rectangle": [1, 1], "at": [] })), "patch 1 has no position"),
+        (patches(json!({ "polygon": [[0, 0], [1, 1]] })), "a polygon has at least three corners, got 2"),
+        (patches(json!({ "stroke": { "points": [[20, 20]], "width": 1 } })), "covers no pixel of the image"),
+        (
+            json!({ "images": image(3), "normalisation": { "mean": [0.5], "deviation": [0] } }),
+            "a deviation of the normalisation is 0: expected a positive number",
+        ),
+        (json!({ "images": [image(3)[0], image(3)[0]] }), "two images are called 'digit_3'"),
     ] {
         let job = Job::new(&fields);
         let run = run(&["patch", text(&job.path)]);

@@ -93,7 +93,7 @@ impl Outcome {
             let n = plan.tasks[first..].iter().take_while(|task| task.scene == s).count();
             let mut tally = Tally::default();
             let mut placements = Vec::new();
-            for task in (first..first + n).filter(|&task| shard.has(plan.keys[task])) {
+            for task in (first..first + n).filter(|&task| shard.has(plan.homes[task])) {
                 // A share that another job asked for is none of this one's.
                 let record = store.get(plan.keys[task]).filter(|record| !record.is_open()).cloned();
                 let verdict = record.as_ref().and_then(Record::as_verdict);

@@ -184,7 +184,7 @@ fn placements(page: &mut String, outcome: &Outcome) {
     }
     page.push_str(
         "<p>A lower bound is the least by which the image’s class leads, whatever the patch holds; a margin is by how much \
-         another class leads at the counterexample.</p>\n\
+         another class leads at the counterexample. Rows and columns count from 0.</p>\n\
          <p><label>Only rows with <input type=\"search\" data-table=\"placements\" placeholder=\"such as: falsified digit_3\"></label> \
          <output></output></p>\n",
     );

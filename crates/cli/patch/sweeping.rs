@@ -23,7 +23,7 @@ pub fn run(plan: &Plan, store: &mut Store, log: Option<&Path>, shard: Shard, ses
     let mut tasks: Vec<Task> = Vec::new();
     for (place, (task, key)) in plan.tasks.iter().zip(&plan.keys).enumerate() {
         let known = store.get(*key);
-        if !shard.has(*key) || known.is_some_and(|record| is_done(plan, record)) {
+        if !shard.has(plan.homes[place]) || known.is_some_and(|record| is_done(plan, record)) {
             continue;
         }
         let open = known.filter(|record| !record.is_decided()).map(|record| record.lower_bound.unwrap_or(f64::MIN));
@@ -68,9 +68,9 @@ pub fn run(plan: &Plan, store: &mut Store, log: Option<&Path>, shard: Shard, ses
 fn budgets(plan: &Plan, store: &Store, shard: Shard, limit_s: f64) -> Vec<f64> {
     let n = plan.scenes.len();
     let (mut all, mut own, mut spent_s) = (vec![0_usize; n], vec![0_usize; n], vec![0.0; n]);
-    for (task, key) in plan.tasks.iter().zip(&plan.keys) {
+    for ((task, key), home) in plan.tasks.iter().zip(&plan.keys).zip(&plan.homes) {
         all[task.scene] += 1;
-        if !shard.has(*key) {
+        if !shard.has(*home) {
             continue;
         }
         own[task.scene] += 1;
