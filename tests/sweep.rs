@@ -1,5 +1,6 @@
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use network::{Image, onnx};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::support::{Run, diadem, example, numbers, root, run, run_json, text};
@@ -67,9 +69,9 @@ fn input(found: &Value, image: &Image) -> Vec<f64> {
     input
 }
 
-/// Says loudly that a test was skipped; `DIADEM_REQUIRE_SWEEP` makes that a failure.
-fn skipped(why: &str) {
-    assert!(std::env::var_os("DIADEM_REQUIRE_SWEEP").is_none(), "DIADEM_REQUIRE_SWEEP is set, but: {why}");
+/// Says loudly that a test was skipped; where this variable is set, that is a failure.
+fn skipped(variable: &str, why: &str) {
+    assert!(std::env::var_os(variable).is_none(), "{variable} is set, but: {why}");
     // Straight to the terminal: the test harness hides what passing tests print.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
@@ -295,32 +297,84 @@ fn pictures_and_report_show_what_was_found() {
         assert!(svg.contains(" of 49 verified</text>") && svg.matches("<image ").count() >= 2);
     }
     let page = fs::read_to_string(&html).unwrap();
-    assert_eq!(page.matches("<img ").count(), 3);
+    assert_eq!(page.matches("<figcaption>").count(), 3 * 3, "an image, a map and the worst patch of each");
     assert_eq!(page.matches("<tr>").count(), 2 + 3 + 147);
-    // Nothing is fetched from anywhere.
-    for scheme in ["http:", "https:", "src=\"/", "@import", "<link"] {
-        assert!(!page.contains(scheme), "{scheme}");
+    // Nothing is fetched from anywhere: no address is named, and the browser is told to allow none.
+    assert!(page.contains("Content-Security-Policy\" content=\"default-src 'none'; img-src data:;"));
+    for address in ["http:", "https:", "src=\"/", "url(", "@import", "<link"] {
+        assert!(!page.contains(address), "{address}");
     }
+    for picture in page.split("src=\"").skip(1) {
+        assert!(picture.starts_with("data:image/png;base64,"));
+    }
+}
+
+#[test]
+fn the_report_sorts_and_filters_in_a_browser() {
     let Some(browser) = browser() else {
-        return skipped("no Chromium: the report was not opened (CHROMIUM names one)");
+        return skipped("DIADEM_REQUIRE_BROWSER", "no Chromium: the report was not opened (CHROMIUM names one)");
     };
-    let opened = |hash: &str| {
-        let url = format!("file://{}{hash}", html.display());
+    let job = Job::digits();
+    let [store, html, shot] = ["store", "report.html", "report.png"].map(|name| job.store(name));
+    assert_eq!(job.sweep("run", &store, &[]).status, 0);
+    assert_eq!(job.sweep("report", &store, &["--html", text(&html)]).status, 0);
+    let opened = |fragment: &str, more: &[&str]| {
+        let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new(&browser);
-        let profile = job.store("profile");
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]);
-        command.arg(format!("--user-data-dir={}", profile.display())).arg(&url);
+        // Nothing of its own may ask the network for anything, nor wait for it.
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
+        command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
+        command.args(["--disable-dev-shm-usage", "--window-size=1200,1600", "--virtual-time-budget=5000"]);
+        command.arg(format!("--user-data-dir={}", text(profile.path()))).args(more);
+        command.arg(format!("file://{}{fragment}", html.display()));
         let output = command.output().expect("the browser starts");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{fragment}: {}", String::from_utf8_lossy(&output.stderr));
+        dom
     };
-    let dom = opened("");
+    let dump = |fragment: &str| opened(fragment, &["--dump-dom"]);
+    let dom = dump("");
     assert!(dom.contains("data-ready=\"true\""), "its script did not run: {dom}");
-    // Sorted by class, rising; then, by a second click, falling.
-    let order = |dom: &str| -> Vec<usize> {
-        ["digit_0", "digit_3", "digit_4"].iter().map(|id| dom.find(&format!("<td>{id}</td>")).unwrap()).collect()
+    // Every row of the placements, cell by cell.
+    let rows = |dom: &str, table: &str| -> Vec<Vec<String>> {
+        let body = dom.split(&format!("<table id=\"{table}\">")).nth(1).unwrap().split("</tbody>").next().unwrap();
+        let cells = |row: &str| {
+            let texts = row.split("<td").skip(1).map(|cell| &cell[cell.find('>').unwrap() + 1..]);
+            texts.map(|cell| cell[..cell.find('<').unwrap()].to_owned()).collect()
+        };
+        body.split("<tr").skip(2).map(cells).collect()
     };
-    assert!(order(&opened("#sort=images,1")).is_sorted());
-    assert!(order(&opened("#sort=images,1,1")).iter().rev().is_sorted());
+    let column = |dom: &str, table: &str, k: usize| -> Vec<String> {
+        rows(dom, table).into_iter().map(|row| row[k].clone()).collect()
+    };
+    // By class, rising; then, by a second click, falling.
+    assert_eq!(column(&dump("#sort=images,1"), "images", 1), ["0", "3", "4"]);
+    assert_eq!(column(&dump("#sort=images,1,1"), "images", 1), ["4", "3", "0"]);
+    // By their margins, as numbers; rows without one come last, either way.
+    for (fragment, is_rising) in [("#sort=placements,6", true), ("#sort=placements,6,6", false)] {
+        let dom = dump(fragment);
+        let direction = if is_rising { "ascending" } else { "descending" };
+        assert!(dom.contains(&format!("aria-sort=\"{direction}\"><button>margin")), "{fragment}");
+        let margins = column(&dom, "placements", 6);
+        let n = margins.iter().take_while(|margin| !margin.is_empty()).count();
+        assert!(n == 10 && margins[n..].iter().all(String::is_empty), "{margins:?}");
+        let mut numbers: Vec<f64> = margins[..n].iter().map(|margin| margin.parse().unwrap()).collect();
+        if !is_rising {
+            numbers.reverse();
+        }
+        assert!(numbers.is_sorted(), "{fragment}: {margins:?}");
+    }
+    let filtered = dump("#only=falsified%20digit_3");
+    assert_eq!(filtered.matches("hidden=\"\"").count(), 147 - 6);
+    assert!(filtered.contains("<output>6 of 147</output>"));
+    // What a person sees: a page with the colours of both verdicts.
+    opened("", &[&format!("--screenshot={}", text(&shot))]);
+    let seen = image::open(&shot).unwrap().to_rgb8();
+    assert_eq!(seen.dimensions(), (1200, 1600));
+    let n_of = |colour: [u8; 3]| seen.pixels().filter(|pixel| pixel.0 == colour).count();
+    for colour in [[0x4f, 0x99, 0xc7], [0xc9, 0x47, 0x41]] {
+        assert!(n_of(colour) > 200, "{colour:?}: {}", n_of(colour));
+    }
 }
 
 /// A Chromium, if there is one.
@@ -337,39 +391,131 @@ fn program(name: impl AsRef<OsStr>) -> Option<PathBuf> {
     std::env::split_paths(&folders).map(|folder| folder.join(name.as_ref())).find(|path| path.is_file())
 }
 
+/// A Python that has a module of `configs/sweep/requirements.txt`, or `None` (said loudly).
+fn python(module: &str) -> Option<OsString> {
+    let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let has = Command::new(&python).args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
+    if has.is_ok_and(|status| status.success()) {
+        return Some(python);
+    }
+    let why = format!("no Python with {module} (configs/sweep/requirements.txt; PYTHON names another python3)");
+    skipped("DIADEM_REQUIRE_PYTHON", &why);
+    None
+}
+
 #[test]
 fn shards_run_on_hyperqueue() {
-    let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
-    let has = Command::new(&python).args(["-c", "import hyperqueue"]).stderr(Stdio::null()).status();
-    if !has.is_ok_and(|status| status.success()) {
-        return skipped(
-            "no HyperQueue (`pip install hyperqueue`; PYTHON names another python3): shards ran on no cluster",
-        );
-    }
+    let Some(python) = python("hyperqueue") else { return };
     let job = Job::digits();
     let [whole, store] = ["whole", "store"].map(|name| job.store(name));
     assert_eq!(job.sweep("run", &whole, &[]).status, 0);
-    let mut script = assert_cmd::Command::new(&python);
-    script.arg(root().join("configs/sweep/hyperqueue.py")).args([text(&job.path), text(&store), "3", "--local"]);
-    script.env("DIADEM", env!("CARGO_BIN_EXE_diadem")).env("DIADEM_DEVICE", "host").current_dir(job.folder.path());
-    let ran = Run::of(&mut script);
-    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains("147 placements known"), "{}", ran.stdout);
-    assert_eq!(job.table(&store), job.table(&whole));
+    for _ in 0..2 {
+        // The second time nothing is left to do.
+        let mut script = assert_cmd::Command::new(&python);
+        script.arg(root().join("configs/sweep/hq_array.py")).args([text(&job.path), text(&store), "3", "--local"]);
+        script.env("DIADEM", env!("CARGO_BIN_EXE_diadem")).env("DIADEM_DEVICE", "host");
+        let ran = Run::of(script.current_dir(job.folder.path()).timeout(Duration::from_secs(120)));
+        assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("147 placements known"), "{}", ran.stdout);
+        assert_eq!(job.table(&store), job.table(&whole));
+    }
+    for shard in 1..=3 {
+        let said = fs::read_to_string(store.join(format!("shard-{shard}.out"))).unwrap();
+        assert!(said.contains("0 placements in this run"), "{said}");
+    }
 }
 
 #[test]
 fn a_slurm_array_is_shards_of_the_same_kind() {
+    let script = root().join("configs/sweep/slurm.sh");
+    let is_right = Command::new("bash").arg("-n").arg(&script).status().unwrap();
+    assert!(is_right.success(), "bash cannot read it");
     let job = Job::digits();
     let [whole, store] = ["whole", "store"].map(|name| job.store(name));
     assert_eq!(job.sweep("run", &whole, &[]).status, 0);
+    let ask = |arguments: &[&str], i: &str| {
+        let mut command = assert_cmd::Command::new(&script);
+        command.args(arguments).env("DIADEM", env!("CARGO_BIN_EXE_diadem")).env("DIADEM_DEVICE", "host");
+        Run::of(command.env("SLURM_ARRAY_TASK_ID", i).env("SLURM_ARRAY_TASK_COUNT", "3"))
+    };
     for i in ["1", "2", "3"] {
-        let mut script = assert_cmd::Command::new(root().join("configs/sweep/slurm.sh"));
-        script.args([text(&job.path), text(&store)]).env("DIADEM", env!("CARGO_BIN_EXE_diadem"));
-        script.env("DIADEM_DEVICE", "host").env("SLURM_ARRAY_TASK_ID", i).env("SLURM_ARRAY_TASK_COUNT", "3");
-        assert_eq!(Run::of(&mut script).status, 0);
+        assert_eq!(ask(&[text(&job.path), text(&store)], i).status, 0);
     }
     assert_eq!(job.table(&store), job.table(&whole));
+    let lacking = ask(&[text(&job.path)], "1");
+    assert!(lacking.status == 2 && lacking.stderr.contains("usage: sbatch --array=1-N"), "{}", lacking.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_kubernetes_job_is_shards_of_the_same_kind() {
+    let Some(python) = python("yaml") else { return };
+    let script = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
+    let mut command = assert_cmd::Command::new(&python);
+    let read = Run::of(command.args(["-c", script]).arg(root().join("configs/sweep/kubernetes.yaml")));
+    assert_eq!(read.status, 0, "{}", read.stderr);
+    let file: Value = serde_json::from_str(&read.stdout).unwrap();
+    assert_eq!((&file["kind"], &file["apiVersion"]), (&"Job".into(), &"batch/v1".into()));
+    let (spec, pod) = (&file["spec"], &file["spec"]["template"]["spec"]);
+    assert_eq!((&spec["completionMode"], &pod["restartPolicy"]), (&"Indexed".into(), &"Never".into()));
+    let container = &pod["containers"][0];
+    let shards = &container["env"][0];
+    assert_eq!(shards, &json!({ "name": "SHARDS", "value": spec["completions"].to_string() }));
+    assert_eq!(container["volumeMounts"][0], json!({ "name": pod["volumes"][0]["name"], "mountPath": "/sweep" }));
+    // What its containers run, three of them, in a folder instead of a volume.
+    let job = Job::digits();
+    let [whole, bin] = ["whole", "bin"].map(|name| job.store(name));
+    assert_eq!(job.sweep("run", &whole, &[]).status, 0);
+    fs::create_dir_all(&bin).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_diadem"), bin.join("diadem")).unwrap();
+    let words = |key: &str| -> Vec<String> {
+        let words = container[key].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+        words.map(|word| word.replace("/sweep/", &format!("{}/", text(job.folder.path())))).collect()
+    };
+    let [command, arguments] = ["command", "args"].map(words);
+    for index in ["0", "1", "2"] {
+        let mut pod = assert_cmd::Command::new(&command[0]);
+        pod.args(&command[1..]).args(&arguments).env("JOB_COMPLETION_INDEX", index).env("SHARDS", "3");
+        pod.env("DIADEM_DEVICE", "host").env("PATH", format!("{}:/usr/bin:/bin", text(&bin)));
+        let ran = Run::of(&mut pod);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+    }
+    assert_eq!(job.table(&job.store("store")), job.table(&whole));
+}
+
+/// Rewrites the lines of a log, their checksums as well.
+fn rewritten(path: &Path, change: impl Fn(&mut Value)) {
+    let mut lines = String::new();
+    for line in fs::read_to_string(path).unwrap().lines() {
+        let [_, key, record] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let mut record: Value = serde_json::from_str(record).unwrap();
+        change(&mut record);
+        let body = format!("{key} {record}");
+        let digest = Sha256::digest(body.as_bytes());
+        let sum: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(lines, "{sum} {body}").unwrap();
+    }
+    fs::write(path, lines).unwrap();
+}
+
+#[test]
+fn what_one_shard_spent_is_not_taken_from_another() {
+    let image = json!([{ "image": example("images/digit_3.png"), "class": 3 }]);
+    let job = Job::new(&json!({ "images": image, "size": [3, 3], "image_timeout_s": 1000, "max_subdomains": 1 }));
+    let store = job.store("store");
+    assert_eq!(job.sweep("run", &store, &["--shard", "1/2"]).status, 0);
+    // Far more than the image may take.
+    rewritten(&store.join("results-1-of-2.log"), |record| record["time_s"] = 1e6.into());
+    assert_eq!(job.sweep("run", &store, &["--shard", "2/2"]).status, 0);
+    let table = job.table(&store);
+    assert!(table.contains(",unknown,subdomain limit,") && !table.contains("time limit"), "{table}");
+    // One run over all goes on with what all have spent.
+    let reasons = |store: &Path, shard: &[&str]| {
+        assert_eq!(job.sweep("run", store, shard).status, 0);
+        job.table(store).matches("time limit").count()
+    };
+    fs::remove_file(store.join("results-2-of-2.log")).unwrap();
+    assert!(reasons(&store, &[]) > 0);
 }
 
 #[test]
@@ -378,6 +524,7 @@ fn what_makes_no_sense_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let mask = folder.path().join("mask.json");
     fs::write(&mask, json!({ "shape": [1, 4, 4], "pixels": vec![1.0; 16] }).to_string()).unwrap();
+    let patches = |patch: Value| json!({ "images": image(3), "size": null, "patches": [patch] });
     for (fields, expected) in [
         (
             json!({ "images": image(3), "size": [9, 1] }),
@@ -409,6 +556,29 @@ fn what_makes_no_sense_is_said() {
             "the colour has 2 values, the image 1 channels",
         ),
         (json!({ "images": image(3), "patchs": [] }), "unknown field `patchs`"),
+        (json!({ "images": image(3), "channels": [5] }), "channel 5 of an image with 1: channels count from 0"),
+        (json!({ "images": image(3), "epsilon": 0 }), "epsilon is 0: expected a positive number"),
+        (json!({ "images": image(3), "contents": { "free": [1, 0] } }), "is [1, 0]: expected two numbers, the lower"),
+        (
+            json!({ "images": image(3), "contents": { "blend": { "colour": [1], "amount": [0, 1.5] } } }),
+            "the amount of a blend is [0, 1.5]: expected a part of [0, 1]",
+        ),
+        (
+            json!({ "images": image(3), "contents": { "blend": { "overlay": mask, "amount": [0, 1] } } }),
+            "the overlay has shape 1 × 4 × 4, the image 1 × 8 × 8",
+        ),
+        (patches(json!({})), "one needs a rectangle, a mask, a polygon or a stroke"),
+        (patches(json!({ "rectangle": [1, 1], "polygon": [[0, 0], [0, 4], [4, 0]] })), "expected one of them"),
+        (patches(json!({ "rectangle": [1, 1], "stride": 1, "at": [[0, 0]] })), "one has a stride and places (`at`)"),
+        (patches(json!({ "rectangle": [1, 1], "stride": 0 })), "the stride of patch 1 is zero"),
+        (patches(json!({ "rectangle": [1, 1], "at": [] })), "patch 1 has no position"),
+        (patches(json!({ "polygon": [[0, 0], [1, 1]] })), "a polygon has at least three corners, got 2"),
+        (patches(json!({ "stroke": { "points": [[20, 20]], "width": 1 } })), "covers no pixel of the image"),
+        (
+            json!({ "images": image(3), "normalisation": { "mean": [0.5], "deviation": [0] } }),
+            "a deviation of the normalisation is 0: expected a positive number",
+        ),
+        (json!({ "images": [image(3)[0], image(3)[0]] }), "two images are called 'digit_3'"),
     ] {
         let job = Job::new(&fields);
         let run = run(&["patch", text(&job.path)]);

@@ -12,6 +12,7 @@ use crate::progress::SearchBar;
 use crate::results::{Results, Row};
 use crate::session::Session;
 use crate::status::Status;
+use crate::tally::Tally;
 use crate::verify::{VerifyResult, decide};
 use crate::{console, input};
 
@@ -19,14 +20,10 @@ use crate::{console, input};
 #[derive(Debug, Serialize)]
 struct ListResult {
     /// Rows by verdict, those of earlier runs included.
-    verified: usize,
-    falsified: usize,
-    unknown: usize,
-    error: usize,
+    #[serde(flatten)]
+    tally: Tally,
     /// Rows that an earlier run had done.
     skipped: usize,
-    /// Rows that were not reached.
-    left: usize,
     time_s: f64,
     /// The rows of this run.
     rows: Vec<InstanceResult>,
@@ -53,10 +50,11 @@ pub fn run(task: &VerifyTask, list: &Path, session: &Session) -> Result<Status> 
     let mut results = task.results.as_deref().map(|path| Results::open(path, &extra)).transpose()?;
     // Once for all rows, outside their times.
     session.device()?;
-    let mut summary = ListResult::new();
+    let tally = Tally::of(&["verified", "falsified", "unknown"]);
+    let mut summary = ListResult { tally, skipped: 0, time_s: 0.0, rows: Vec::new() };
     for (place, instance) in instances.iter().enumerate() {
         if let Some(verdict) = results.as_mut().and_then(|results| results.take(instance)) {
-            summary.count(&verdict);
+            summary.tally.count(&verdict);
             summary.skipped += 1;
             continue;
         }
@@ -69,14 +67,14 @@ pub fn run(task: &VerifyTask, list: &Path, session: &Session) -> Result<Status> 
         let decided = one(task, instance, limits, &label, session);
         if decided.is_interrupted {
             // An answer cut short is none: a rerun does the row again.
-            summary.left = instances.len() - place;
+            summary.tally.left = instances.len() - place;
             break;
         }
         if let Some(results) = &mut results {
             results.write(instance, &decided.row)?;
         }
         let row = &decided.row;
-        summary.count(&row.verdict);
+        summary.tally.count(&row.verdict);
         session.print(&line(&label, instance, &decided));
         summary.rows.push(InstanceResult {
             onnx: instance.onnx_as_written.clone(),
@@ -90,7 +88,7 @@ pub fn run(task: &VerifyTask, list: &Path, session: &Session) -> Result<Status> 
     summary.time_s = start.elapsed().as_secs_f64();
     session.print(&summary.text());
     session.write_json("verify", &summary)?;
-    Ok(summary.status())
+    Ok(summary.tally.status())
 }
 
 /// A row that was worked on.
@@ -131,37 +129,14 @@ fn one(task: &VerifyTask, instance: &Instance, limits: Limits, label: &str, sess
 }
 
 impl ListResult {
-    fn new() -> Self {
-        Self { verified: 0, falsified: 0, unknown: 0, error: 0, skipped: 0, left: 0, time_s: 0.0, rows: Vec::new() }
-    }
-
-    fn count(&mut self, verdict: &str) {
-        *match verdict {
-            "verified" => &mut self.verified,
-            "falsified" => &mut self.falsified,
-            "unknown" => &mut self.unknown,
-            _ => &mut self.error,
-        } += 1;
-    }
-
-    fn status(&self) -> Status {
-        if self.left > 0 {
-            Status::Unknown
-        } else if self.error > 0 {
-            Status::Error
-        } else {
-            Status::Done
-        }
-    }
-
     fn text(&self) -> String {
-        let Self { verified, falsified, unknown, error, .. } = self;
-        let mut text = format!("{verified} verified, {falsified} falsified, {unknown} unknown, {error} error");
+        let verdicts = ["verified", "falsified", "unknown", "error"].map(|verdict| (verdict, verdict));
+        let mut text = self.tally.text(&verdicts);
         if self.skipped > 0 {
             let _ = write!(text, "; {} of them by an earlier run", self.skipped);
         }
-        if self.left > 0 {
-            let _ = write!(text, "; interrupted with {} left (the same command goes on)", self.left);
+        if self.tally.left > 0 {
+            let _ = write!(text, "; interrupted with {} left (the same command goes on)", self.tally.left);
         }
         let _ = writeln!(text, "; {:.1} s", self.time_s);
         text

@@ -32,6 +32,7 @@ mod samples;
 mod session;
 mod ssim;
 mod status;
+mod tally;
 #[cfg(feature = "train")]
 mod train;
 #[cfg(feature = "train")]

@@ -299,9 +299,8 @@ impl BoundEngine {
         keep: Keep,
     ) -> Result<Vec<Ended<f32>>, Error> {
         let goal = if target == Target::Outputs { Goal::Positive } else { Goal::Decided };
-        // Constrained neurons have no kernel on devices.
         #[cfg(feature = "gpu")]
-        if !matches!(target, Target::Constrained { .. }) {
+        {
             let found = self.on_lanes(|device| {
                 let scope = base.on_device.get_or_init(|| device.whole(&base.narrow, &base.splits));
                 let entries = base.narrow.entries.as_slice();

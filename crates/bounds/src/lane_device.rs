@@ -66,6 +66,8 @@ impl LaneDevice {
                 let Some(relax) = relax else { return Ok(None) };
                 self.program.node_at(relax.source)
             }
+            // Probes have no kernel.
+            Target::Constrained { .. } => return Ok(None),
         };
         let lanes: Vec<TaskLane> = lanes
             .iter()

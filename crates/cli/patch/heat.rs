@@ -2,11 +2,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use driver::patch::{PatchCounterexample, PatchVerdict, Positions};
+use driver::patch::{Patch, PatchCounterexample, PatchVerdict, Positions};
 use network::Image;
 
 use crate::draw::{Canvas, Colour, Panel, diverging, panels_as_png, panels_as_svg, shown};
-use crate::patch::outcome::{ImageResult, Outcome, PlacementResult};
+use crate::patch::outcome::{ImageResult, Outcome, PlacementResult, place};
 use crate::patch::plan::Plan;
 use crate::patch::record::Record;
 
@@ -77,18 +77,36 @@ pub fn write(folder: &Path, plan: &Plan, outcome: &Outcome) -> Result<Vec<PathBu
 pub fn panels(plan: &Plan, scene: usize, image: &ImageResult) -> Result<Vec<Panel>> {
     let own = &plan.scenes[scene].image;
     let ImageResult { verified, placements, .. } = image;
-    let mut panels = vec![
-        Panel { label: format!("{}, class {}", image.id, image.class), canvas: shown(own) },
-        Panel { label: format!("{verified} of {} verified", placements.len()), canvas: map(plan, own, image) },
-    ];
+    let mut panels = vec![Panel { label: format!("{}, class {}", image.id, image.class), canvas: shown(own) }];
+    if placements.is_empty() {
+        return Ok(panels);
+    }
+    let label = format!("{verified} of {} verified", placements.len());
+    panels.push(Panel { label, canvas: map(plan, own, image) });
     if let Some(worst) = image.worst_placement()
         && let Some(PatchVerdict::Falsified(found)) = worst.record.as_ref().and_then(Record::as_verdict)
     {
         let found: PatchCounterexample = found;
         let pixels = plan.pixels(own.shape(), &found.input(&plan.base(scene)))?;
-        panels.push(Panel { label: format!("worst: class {}", found.predicted), canvas: shown(&pixels) });
+        let label = format!("worst: class {}, {}", found.predicted, place(&worst.at));
+        panels.push(Panel { label, canvas: shown(&pixels) });
     }
     Ok(panels)
+}
+
+/// What a map shows, in words.
+pub fn key(plan: &Plan, outcome: &Outcome) -> String {
+    let on_grid = |patch: &Patch| matches!(patch.positions, Positions::Stride(_));
+    let shape = if plan.attack.patches.iter().all(on_grid) {
+        "In a map every placement is a square in the middle of its patch, in the colour of its verdict; where no patch has its middle, the image is gray."
+    } else {
+        "In a map every placement has the colour of its verdict, on all pixels of its patches; the worst lies on top."
+    };
+    let placements = outcome.images.iter().flat_map(|image| &image.placements);
+    let has_shares = placements.filter_map(|place| place.record.as_ref()).any(|record| record.coverage.is_some());
+    let shares =
+        " Between red and blue lies the certified share of the contents: red where it is nothing, white at a half.";
+    format!("{shape}{}", if has_shares { shares } else { "" })
 }
 
 /// The verdicts over the image: where patches stand on a grid, each placement as a cell in its middle; else on all of its pixels.

@@ -15,29 +15,37 @@ pub struct Outcome {
     /// Of all placements: `verified` if all are, `falsified` if one is, else `unknown`.
     pub verdict: &'static str,
     time_s: f64,
-    summary: SummaryFields,
+    /// Of all images together.
+    pub summary: SummaryFields,
     /// Image by image.
     pub images: Vec<ImageResult>,
 }
 
 /// What is known of all images.
 #[derive(Debug, Serialize)]
-struct SummaryFields {
-    images: usize,
-    misclassified: usize,
-    clean_accuracy: f64,
+pub struct SummaryFields {
+    /// Images, those that are misclassified as they are included.
+    pub images: usize,
+    /// Images that get another class as they are.
+    pub misclassified: usize,
+    /// Share of the images that keep their class without a patch.
+    pub clean_accuracy: f64,
     /// Share of the images all of whose placements are verified; of a shard nobody can say.
-    certified_accuracy: Option<f64>,
+    pub certified_accuracy: Option<f64>,
     /// Share of the rightly classified images with a counterexample.
-    attack_success_rate: f64,
-    placements: usize,
-    verified: usize,
-    falsified: usize,
-    unknown: usize,
+    pub attack_success_rate: f64,
+    /// Placements of the rightly classified images.
+    pub placements: usize,
+    /// Of those, verified.
+    pub verified: usize,
+    /// With a counterexample.
+    pub falsified: usize,
+    /// Neither.
+    pub unknown: usize,
     /// Placements that were not reached.
-    left: usize,
+    pub left: usize,
     /// Mean over the placements of the share of contents that keep the class.
-    certified_share: [f64; 2],
+    pub certified_share: [f64; 2],
 }
 
 /// What is known of an image.
@@ -85,7 +93,7 @@ impl Outcome {
             let n = plan.tasks[first..].iter().take_while(|task| task.scene == s).count();
             let mut tally = Tally::default();
             let mut placements = Vec::new();
-            for task in (first..first + n).filter(|&task| shard.has(plan.keys[task])) {
+            for task in (first..first + n).filter(|&task| shard.has(plan.homes[task])) {
                 // A share that another job asked for is none of this one's.
                 let record = store.get(plan.keys[task]).filter(|record| !record.is_open()).cloned();
                 let verdict = record.as_ref().and_then(Record::as_verdict);

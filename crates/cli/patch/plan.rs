@@ -1,10 +1,11 @@
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use driver::Limits;
 use driver::patch::{
-    Against, Contents, CoverageOptions, Patch, PatchAttack, PatchSweep, PixelScale, Positions, Scene, Stencil,
+    Against, Contents, CoverageOptions, Patch, PatchAttack, PatchSweep, PixelScale, Positions, SIDES, Scene, Stencil,
     SweepOptions, Task,
 };
 use network::{Image, Network};
@@ -29,6 +30,8 @@ pub struct Plan {
     pub tasks: Vec<Task>,
     /// What each question is called in stores: a digest of all that its answer depends on.
     pub keys: Vec<Key>,
+    /// By what each question belongs to a shard: the key of the first of the neighbours that it is bounded with.
+    pub homes: Vec<Key>,
     /// A digest of what may be spent: answers that are none count for the same effort only.
     pub effort: String,
     /// The attack.
@@ -90,6 +93,7 @@ impl Plan {
             predicted: Vec::new(),
             tasks: Vec::new(),
             keys: Vec::new(),
+            homes: Vec::new(),
             effort,
             attack,
             network,
@@ -148,6 +152,12 @@ impl Plan {
         for (task, key) in tasks.iter_mut().zip(&keys) {
             task.seed = (key.0 as u64) ^ session.seed;
         }
+        let mut first = HashMap::new();
+        let home = |(task, key): (&Task, &Key)| match self.attack.block(&task.placement, SIDES[0]) {
+            Some(block) => *first.entry((task.scene, block)).or_insert(*key),
+            None => *key,
+        };
+        self.homes = tasks.iter().zip(&keys).map(home).collect();
         (self.predicted, self.tasks, self.keys) = (predicted, tasks, keys);
         Ok(())
     }
@@ -182,7 +192,12 @@ impl Plan {
         format!("Patches of {} pixels that hold {contents}, against {against}.", patches.join(" and "))
     }
 
-    /// How to sweep.
+    /// Seconds for the refinement of the placements of an image, all together.
+    pub fn image_s(&self) -> Option<f64> {
+        self.task.image_timeout_s
+    }
+
+    /// How to sweep; without the budgets of images, which depend on what is known.
     pub fn options(&self, session: &Session) -> SweepOptions {
         let coverage = CoverageOptions {
             time_s: session.timeout_s,
@@ -192,7 +207,6 @@ impl Plan {
         let wants_coverage = self.task.mode.unwrap_or_default() == ModeName::Coverage;
         SweepOptions {
             limits: Limits { time_s: session.timeout_s, subdomains: self.task.max_subdomains, ..Limits::default() },
-            image_s: self.task.image_timeout_s,
             coverage: wants_coverage.then_some(coverage),
             interrupt: session.interrupt.clone(),
             batch: self.task.batch.unwrap_or(1024),

@@ -28,7 +28,7 @@ pub struct Log {
     file: File,
 }
 
-/// One of several equal parts of a sweep, `1 ≤ index ≤ count`: the questions whose key says so.
+/// One of several about equal parts of a sweep, `1 ≤ index ≤ count`: the questions whose home says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     /// Which.
@@ -54,8 +54,8 @@ impl Shard {
     }
 
     /// Whether a question belongs to it.
-    pub fn has(self, key: Key) -> bool {
-        (key.0 >> 64) as u64 % self.count == self.index - 1
+    pub fn has(self, home: Key) -> bool {
+        (home.0 >> 64) as u64 % self.count == self.index - 1
     }
 
     /// The name of its log.

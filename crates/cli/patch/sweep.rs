@@ -37,6 +37,9 @@ pub struct Kept {
     /// The folder of its answers
     #[arg(long, value_name = "STORE")]
     pub store: PathBuf,
+    /// The network, instead of the job's
+    #[arg(long, value_name = "N")]
+    pub network: Option<PathBuf>,
     /// Where the data set is, instead of where the job says
     #[arg(long, visible_alias = "data", value_name = "PATH")]
     pub data_path: Option<PathBuf>,
@@ -168,8 +171,12 @@ fn merge(task: &SweepMerge, session: &Session) -> Result<Status> {
 impl Kept {
     /// The job's questions, and the session.
     fn plan(&self, settings: &mut Settings) -> Result<(Plan, Session)> {
-        let task =
-            PatchTask { file: Some(self.job.clone()), data_path: self.data_path.clone(), ..PatchTask::default() };
+        let task = PatchTask {
+            file: Some(self.job.clone()),
+            network: self.network.clone(),
+            data_path: self.data_path.clone(),
+            ..PatchTask::default()
+        };
         let task = task.completed(settings)?;
         let session = Session::new(settings.clone())?;
         Ok((Plan::read(task, &session)?, session))

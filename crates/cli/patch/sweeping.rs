@@ -21,13 +21,9 @@ pub fn run(plan: &Plan, store: &mut Store, log: Option<&Path>, shard: Shard, ses
     let mut log = log.map(|folder| Log::open(folder, shard)).transpose()?;
     let mut places = Vec::new();
     let mut tasks: Vec<Task> = Vec::new();
-    let mut spent_s = vec![0.0; plan.scenes.len()];
     for (place, (task, key)) in plan.tasks.iter().zip(&plan.keys).enumerate() {
         let known = store.get(*key);
-        if let Some(record) = known.filter(|record| record.is_refined() && record.effort == plan.effort) {
-            spent_s[task.scene] += record.time_s;
-        }
-        if !shard.has(*key) || known.is_some_and(|record| is_done(plan, record)) {
+        if !shard.has(plan.homes[place]) || known.is_some_and(|record| is_done(plan, record)) {
             continue;
         }
         let open = known.filter(|record| !record.is_decided()).map(|record| record.lower_bound.unwrap_or(f64::MIN));
@@ -37,10 +33,8 @@ pub fn run(plan: &Plan, store: &mut Store, log: Option<&Path>, shard: Shard, ses
     if tasks.is_empty() {
         return Ok(0);
     }
-    let options = plan.options(session);
-    // Shards share what an image may take.
-    let image_s = options.image_s.map(|limit| limit / shard.count as f64);
-    let options = SweepOptions { image_s, spent_s, ..options };
+    let images_s = plan.image_s().map(|limit_s| budgets(plan, store, shard, limit_s));
+    let options = SweepOptions { images_s, ..plan.options(session) };
     let mut meter = Meter::new(tasks.len(), session);
     let mut failure = None;
     let mut n_finished = 0;
@@ -65,6 +59,26 @@ pub fn run(plan: &Plan, store: &mut Store, log: Option<&Path>, shard: Shard, ses
     plan.sweep(session)?.run(&plan.scenes, &tasks, &options, &mut take).map_err(|error| anyhow!("{error}"))?;
     meter.bar.finish_and_clear();
     failure.map_or(Ok(n_finished), Err)
+}
+
+/// The seconds that a shard may still spend on refining the placements of each image: of what the image may take, the part that its
+/// own placements are of all, less what earlier runs of the same effort spent on those.
+///
+/// So the shards together take what the whole sweep might, and none needs to know how far the others are.
+fn budgets(plan: &Plan, store: &Store, shard: Shard, limit_s: f64) -> Vec<f64> {
+    let n = plan.scenes.len();
+    let (mut all, mut own, mut spent_s) = (vec![0_usize; n], vec![0_usize; n], vec![0.0; n]);
+    for ((task, key), home) in plan.tasks.iter().zip(&plan.keys).zip(&plan.homes) {
+        all[task.scene] += 1;
+        if !shard.has(*home) {
+            continue;
+        }
+        own[task.scene] += 1;
+        if let Some(record) = store.get(*key).filter(|record| record.is_refined() && record.effort == plan.effort) {
+            spent_s[task.scene] += record.time_s;
+        }
+    }
+    (0..n).map(|s| limit_s * own[s] as f64 / all[s].max(1) as f64 - spent_s[s]).collect()
 }
 
 /// Whether nothing is left to do for a question.

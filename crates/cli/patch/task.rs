@@ -65,7 +65,7 @@ pub struct PatchTask {
     /// Subdomains to bound before giving up, for each placement
     #[arg(long, value_name = "N")]
     pub max_subdomains: Option<u64>,
-    /// Placements that are bounded together [default: 1024]
+    /// Placements that are bounded together; 1: each for itself, not with its neighbours [default: 1024]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
     /// Where the data set is, instead of where the job says

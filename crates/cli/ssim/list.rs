@@ -13,19 +13,14 @@ use crate::ssim::result::Answer;
 use crate::ssim::task::Query;
 use crate::ssim::{Answered, Networks, SsimTask, answer, pictures, plot};
 use crate::status::Status;
+use crate::tally::Tally;
 
 /// What is known of several references, as JSON.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 struct ListResult {
     /// Rows by verdict; `found` counts thresholds.
-    verified: usize,
-    falsified: usize,
-    tie: usize,
-    found: usize,
-    unknown: usize,
-    error: usize,
-    /// Rows that were not reached.
-    left: usize,
+    #[serde(flatten)]
+    tally: Tally,
     time_s: f64,
     rows: Vec<Row>,
 }
@@ -49,7 +44,8 @@ pub fn run(task: &SsimTask, queries: &[Query], session: &Session) -> Result<Stat
     let start = Instant::now();
     let mut networks = Networks::default();
     let mut names = pictures::Names::default();
-    let mut list = ListResult::default();
+    let tally = Tally::of(&["verified", "falsified", "tie", "found", "unknown"]);
+    let mut list = ListResult { tally, time_s: 0.0, rows: Vec::new() };
     if let Some(folder) = &task.certificate {
         fs::create_dir_all(folder).with_context(|| format!("{}: it cannot be created", folder.display()))?;
     }
@@ -57,7 +53,7 @@ pub fn run(task: &SsimTask, queries: &[Query], session: &Session) -> Result<Stat
         let label = format!("[{}/{}] ", place + 1, queries.len());
         let answered = answer(task, query, &mut networks, &label, session);
         if session.interrupt.is_raised() {
-            list.left = queries.len() - place;
+            list.tally.left = queries.len() - place;
             break;
         }
         let answered = answered.and_then(|Answered { reference, answer }| {
@@ -73,7 +69,7 @@ pub fn run(task: &SsimTask, queries: &[Query], session: &Session) -> Result<Stat
         let network = short(&query.network);
         let row = Row { id: query.id.clone(), network, answer, message, threshold: query.threshold };
         session.print(&row.line(&label));
-        list.count(row.verdict());
+        list.tally.count(row.verdict());
         list.rows.push(row);
     }
     list.time_s = start.elapsed().as_secs_f64();
@@ -87,7 +83,7 @@ pub fn run(task: &SsimTask, queries: &[Query], session: &Session) -> Result<Stat
     }
     session.print(&list.summary());
     session.write_json("ssim", &list)?;
-    Ok(list.status())
+    Ok(list.tally.status())
 }
 
 /// The end of a path, enough for people to know it by.
@@ -121,27 +117,6 @@ impl Row {
 }
 
 impl ListResult {
-    fn count(&mut self, verdict: &str) {
-        *match verdict {
-            "verified" => &mut self.verified,
-            "falsified" => &mut self.falsified,
-            "tie" => &mut self.tie,
-            "found" => &mut self.found,
-            "unknown" => &mut self.unknown,
-            _ => &mut self.error,
-        } += 1;
-    }
-
-    fn status(&self) -> Status {
-        if self.left > 0 {
-            Status::Unknown
-        } else if self.error > 0 {
-            Status::Error
-        } else {
-            Status::Done
-        }
-    }
-
     /// Verdicts by network and threshold, or the thresholds found.
     fn table(&self) -> String {
         let mut text = String::from("\n");
@@ -195,15 +170,15 @@ impl ListResult {
     }
 
     fn summary(&self) -> String {
-        let Self { verified, falsified, tie, found, unknown, error, left, .. } = self;
         let seeks = self.rows.iter().any(|row| row.threshold.is_none());
-        let mut text = if seeks {
-            format!("{found} found, {falsified} misclassified, {unknown} unknown, {error} error")
+        let (unknown, error) = (("unknown", "unknown"), ("error", "error"));
+        let mut text = self.tally.text(&if seeks {
+            vec![("found", "found"), ("falsified", "misclassified"), unknown, error]
         } else {
-            format!("{verified} verified, {falsified} falsified, {tie} ties, {unknown} unknown, {error} error")
-        };
-        if *left > 0 {
-            let _ = write!(text, "; interrupted with {left} left");
+            vec![("verified", "verified"), ("falsified", "falsified"), ("tie", "ties"), unknown, error]
+        });
+        if self.tally.left > 0 {
+            let _ = write!(text, "; interrupted with {} left", self.tally.left);
         }
         let _ = writeln!(text, "; {:.1} s", self.time_s);
         text

@@ -17,6 +17,7 @@ use driver::{Interrupt, Limits, Silent, StopReason, Verdict, Verify, VerifyOptio
 use network::{
     Activation, Affine, Conv, Dense, Disjunct, HalfSpace, Image, LinearMap, Network, NodeId, Op, Property, onnx,
 };
+use rayon::prelude::*;
 
 /// A reproducible stream of numbers (splitmix64).
 struct Stream(u64);
@@ -305,7 +306,12 @@ fn batches_cores_and_stops_change_no_verdict() {
     let limits = Limits { subdomains: Some(6), ..Limits::default() };
     let options = SweepOptions { limits, ..SweepOptions::default() };
     let (tasks, whole) = (setting.tasks(), timeless(&setting.run(&options)));
-    assert_eq!(whole, timeless(&setting.run(&SweepOptions { batch: 1, ..options.clone() })));
+    assert_eq!(whole, timeless(&setting.run(&SweepOptions { batch: 3, ..options.clone() })));
+    // Alone a placement has bounds of its own, which say the same.
+    let alone = setting.run(&SweepOptions { batch: 1, ..options.clone() });
+    assert!(whole.iter().zip(&alone).all(|(one, other)| one.verdict.name() == other.verdict.name()));
+    let has_block = |(one, other): (&Finding, &Finding)| one.lower_bound < other.lower_bound;
+    assert!(whole.iter().zip(&alone).any(has_block), "no neighbours were verified as one");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert_eq!(whole, timeless(&pool.install(|| setting.run(&options))));
     // What was open is refined as if there had been no stop, and the others' verdicts are their own.
@@ -344,13 +350,18 @@ fn an_interrupt_stops_between_batches_and_tells_nothing_wrong() {
 #[test]
 fn the_budget_of_an_image_ends_its_refinement() {
     let setting = digits(PatchAttack::rectangle(2, 2, 1, [0.0, 1.0]).unwrap());
-    let options = SweepOptions { image_s: Some(0.0), ..SweepOptions::default() };
-    let findings = setting.run(&options);
-    let spent = SweepOptions { image_s: Some(1.0), spent_s: vec![2.0; 2], ..SweepOptions::default() };
-    assert_eq!(timeless(&findings), timeless(&setting.run(&spent)));
+    let with = |images_s| setting.run(&SweepOptions { images_s, ..SweepOptions::default() });
+    let (none, first) = (with(Some(vec![0.0; 2])), with(Some(vec![1e3, 0.0])));
+    assert_eq!(timeless(&none), timeless(&with(Some(vec![-1.0; 2]))));
+    let unknown = |findings: &[Finding], scene: usize| {
+        let of_scene = |finding: &&Finding| setting.tasks()[finding.task].scene == scene;
+        findings.iter().filter(of_scene).filter(|finding| finding.verdict.name() == "unknown").count()
+    };
     let is_refined = |finding: &&Finding| finding.stage == PatchStage::Refinement;
-    assert!(findings.iter().filter(is_refined).count() > 0);
-    assert!(findings.iter().filter(is_refined).all(|finding| finding.verdict.name() == "unknown"));
+    assert!(none.iter().filter(is_refined).count() > 0);
+    assert!(none.iter().filter(is_refined).all(|finding| finding.verdict.name() == "unknown"));
+    // Each image has a budget of its own.
+    assert_eq!([unknown(&first, 0), unknown(&first, 1)], [0, unknown(&none, 1)]);
 }
 
 #[test]
@@ -416,21 +427,38 @@ fn digits(attack: PatchAttack) -> Setting {
 }
 
 #[test]
-fn ten_thousand_patches_leave_verified_digits_alone() {
+fn a_hundred_thousand_patches_leave_verified_digits_alone() {
     let setting = digits(PatchAttack::rectangle(2, 2, 1, [0.0, 1.0]).unwrap());
     let tasks = setting.tasks();
     let findings = setting.run(&SweepOptions::default());
     setting.replay(&tasks, &findings);
-    let mut stream = Stream(11);
     let verified: Vec<usize> =
         (0..tasks.len()).filter(|&t| findings[t].verdict == PatchVerdict::Verified).step_by(4).take(20).collect();
     assert_eq!(verified.len(), 20);
-    for t in verified {
-        for trial in 0..10_000 {
-            let mut value = |_: usize, _: usize| if trial % 2 == 0 { stream.unit() } else { stream.unit().round() };
-            assert_eq!(setting.class_with(&tasks[t], &mut value), setting.scenes[tasks[t].scene].class);
+    verified.into_par_iter().for_each(|t| {
+        let (class, bound) = (setting.scenes[tasks[t].scene].class, findings[t].lower_bound.unwrap());
+        let mut stream = Stream(t as u64);
+        let (mut worst, mut least) = ([0.5; 64], f64::INFINITY);
+        for trial in 0..100_000 {
+            // Anything, corners, and what is near the worst so far.
+            let mut patch = worst;
+            let kind = trial % 4;
+            let is_new = |stream: &mut Stream| kind < 2 || stream.unit() < 0.3;
+            for (pixel, _) in setting.attack.covered(&tasks[t].placement, [1, 8, 8]) {
+                if is_new(&mut stream) {
+                    let value = stream.unit();
+                    patch[pixel] = if kind % 2 == 0 { value } else { value.round() };
+                }
+            }
+            let y = setting.outputs_with(&tasks[t], &mut |i, _| patch[i]);
+            let other = (0..y.len()).filter(|&k| k != class).map(|k| y[k]).fold(f64::NEG_INFINITY, f64::max);
+            let margin = y[class] - other;
+            assert!(margin > 0.0 && margin >= bound, "placement {t}: {margin} against {bound}");
+            if margin < least {
+                (worst, least) = (patch, margin);
+            }
         }
-    }
+    });
 }
 
 #[cfg(feature = "gpu")]
@@ -463,7 +491,16 @@ fn a_sweep_costs_a_fifth_of_single_questions() {
         })
     };
     let together = seconds(&|| drop(setting.run_on(&Device::Host, &tasks, &SweepOptions::default())));
-    let one_by_one = seconds(&|| {
+    let in_turn = SweepOptions { batch: 1, ..SweepOptions::default() };
+    // Each with a program, bounds and an attack of its own.
+    let alone = seconds(&|| {
+        for task in &tasks {
+            drop(setting.run_on(&Device::Host, std::slice::from_ref(task), &in_turn));
+        }
+    });
+    let in_turn = seconds(&|| drop(setting.run_on(&Device::Host, &tasks, &in_turn)));
+
+    let verified = seconds(&|| {
         let sweep = setting.sweep(&Device::Host);
         for task in &tasks {
             let scene = &setting.scenes[task.scene];
@@ -479,5 +516,6 @@ fn a_sweep_costs_a_fifth_of_single_questions() {
             assert_eq!(outcome.verdict, Verdict::Verified);
         }
     });
-    assert!(one_by_one > 5.0 * together, "{one_by_one} s one by one, {together} s together");
+    let said = format!("{together} s together, {in_turn} s in turn, {alone} s alone, {verified} s by `Verify`");
+    assert!(alone > together && verified > 5.0 * together, "{said}");
 }

@@ -40,9 +40,7 @@ impl<'a> Refinement<'a> {
         }
         let n_workers = rayon::current_num_threads().min(order.len());
         let next = AtomicUsize::new(0);
-        let mut spent = self.options.spent_s.clone();
-        spent.resize(self.scenes.len(), 0.0);
-        let spent = Mutex::new(spent);
+        let left_s = Mutex::new(self.options.images_s.clone().unwrap_or_default());
         let (sender, receiver) = mpsc::channel::<Result<Finding, Error>>();
         let work = |sender: &mpsc::Sender<Result<Finding, Error>>| -> Result<(), Error> {
             // A search on one core does not wait for others, and its clock counts its own work only.
@@ -54,7 +52,7 @@ impl<'a> Refinement<'a> {
                 if self.options.interrupt.is_raised() {
                     return Ok(());
                 }
-                if let Some(finding) = pool.install(|| self.decide(task, &spent))?
+                if let Some(finding) = pool.install(|| self.decide(task, &left_s))?
                     && sender.send(Ok(finding)).is_err()
                 {
                     return Ok(());
@@ -87,7 +85,7 @@ impl<'a> Refinement<'a> {
     }
 
     /// Decides one; `None` if an interrupt cut it short.
-    fn decide(&self, task: usize, spent: &Mutex<Vec<f64>>) -> Result<Option<Finding>, Error> {
+    fn decide(&self, task: usize, left_s: &Mutex<Vec<f64>>) -> Result<Option<Finding>, Error> {
         let start = Instant::now();
         let asked = &self.tasks[task];
         let scene = &self.scenes[asked.scene];
@@ -95,8 +93,7 @@ impl<'a> Refinement<'a> {
         let region = self.sweep.region(scene, asked);
         let question = self.question(&region)?;
         let mut limits = self.options.limits.clone();
-        if let Some(image_s) = self.options.image_s {
-            let left = image_s - lock(spent)[asked.scene];
+        if let Some(&left) = lock(left_s).get(asked.scene) {
             limits.time_s = Some(limits.time_s.map_or(left, |own| own.min(left)).max(0.0));
         }
         let mut finding = Finding {
@@ -146,7 +143,9 @@ impl<'a> Refinement<'a> {
             finding.coverage = Some(coverage);
         }
         finding.time_s = start.elapsed().as_secs_f64();
-        lock(spent)[asked.scene] += finding.time_s;
+        if let Some(left) = lock(left_s).get_mut(asked.scene) {
+            *left -= finding.time_s;
+        }
         Ok(Some(finding))
     }
 
@@ -299,6 +298,6 @@ impl Question {
     }
 }
 
-fn lock(spent: &Mutex<Vec<f64>>) -> std::sync::MutexGuard<'_, Vec<f64>> {
-    spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn lock(left_s: &Mutex<Vec<f64>>) -> std::sync::MutexGuard<'_, Vec<f64>> {
+    left_s.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,6 +7,7 @@ use network::{BoxRegion, Disjunct, HalfSpace, Image, Network, Property};
 
 use crate::error::Error;
 use crate::patch::attack::{PatchAttack, Placement};
+use crate::patch::blocks::{Block, SIDES, widen};
 use crate::patch::descent::{Aim, Descent, Strength};
 use crate::patch::refine::Refinement;
 use crate::patch::region::PatchRegion;
@@ -69,14 +70,13 @@ pub struct SweepOptions {
     /// What may be spent on refining one placement.
     pub limits: Limits,
     /// Seconds that may be spent on refining the placements of each image, all together; none: no limit.
-    pub image_s: Option<f64>,
-    /// Seconds of refinement that earlier runs spent, by image; images that are not there had none.
-    pub spent_s: Vec<f64>,
+    pub images_s: Option<Vec<f64>>,
     /// Whether the certified share of what stays undecided is asked for as well, and how.
     pub coverage: Option<CoverageOptions>,
     /// Stops the sweep from outside.
     pub interrupt: Interrupt,
-    /// Placements that are bounded together.
+    /// Boxes that are bounded together. With 1 each placement is bounded for itself, else neighbours first as one, which changes
+    /// bounds, but hardly ever a verdict.
     pub batch: usize,
 }
 
@@ -97,14 +97,7 @@ pub struct CoverageOptions {
 
 impl Default for SweepOptions {
     fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            image_s: None,
-            spent_s: Vec::new(),
-            coverage: None,
-            interrupt: Interrupt::default(),
-            batch: 1024,
-        }
+        Self { limits: Limits::default(), images_s: None, coverage: None, interrupt: Interrupt::default(), batch: 1024 }
     }
 }
 
@@ -227,19 +220,42 @@ impl PatchSweep<'_> {
         found: &mut dyn FnMut(Vec<Finding>),
     ) -> Result<(), Error> {
         scenes.iter().try_for_each(|scene| self.check(scene))?;
+        if let Some(n) = options.images_s.as_ref().map(Vec::len).filter(|&n| n != scenes.len()) {
+            return Err(Error::question(format!("there are budgets of {n} images, but {} images", scenes.len())));
+        }
         let clock = Clock::start(Limits::default(), options.interrupt.clone());
         let mut open: Vec<(usize, f64)> = Vec::new();
         for group in self.groups(scenes, tasks)? {
             let bounded = |(t, task): &(usize, &Task)| task.open.map(|bound| (*t, bound));
             open.extend(group.tasks.iter().filter_map(bounded));
-            let left: Vec<(usize, &Task)> =
+            let mut left: Vec<(usize, &Task)> =
                 group.tasks.iter().copied().filter(|(_, task)| task.open.is_none()).collect();
             if left.is_empty() {
                 continue;
             }
-            let property = property(self.network, &group.hull, group.class, &group.others);
+            let parts = (self.attack, self.scale);
+            let mut hull = group.hull.clone();
+            Block::of(self.attack, &left, SIDES[0])
+                .iter()
+                .for_each(|block| widen(&mut hull, &block.boxed(parts, scenes)));
+            let property = property(self.network, &hull, group.class, &group.others);
             let objective = Objective::of(self.network, &property)?.swap_remove(0);
-            let engine = BoundEngine::new(self.device, Arc::clone(&objective.network), &group.hull, Recipe::default())?;
+            let engine = BoundEngine::new(self.device, Arc::clone(&objective.network), &hull, Recipe::default())?;
+            let sides = if options.batch > 1 { &SIDES[..] } else { &[] };
+            for &side in sides {
+                let mut told = BTreeSet::new();
+                for chunk in Block::of(self.attack, &left, side).chunks(options.batch.max(1)) {
+                    if options.interrupt.is_raised() {
+                        return Ok(());
+                    }
+                    let findings = self.together(scenes, chunk, (&objective, &engine))?;
+                    told.extend(findings.iter().map(|finding| finding.task));
+                    if !findings.is_empty() {
+                        found(findings);
+                    }
+                }
+                left.retain(|(t, _)| !told.contains(t));
+            }
             let mut descent = Descent::new(self.network, self.device, group.hull.clone());
             for chunk in left.chunks(options.batch.max(1)) {
                 if options.interrupt.is_raised() {
@@ -295,6 +311,42 @@ impl PatchSweep<'_> {
     /// What the contents of a task's patches reach.
     pub fn region(&self, scene: &Scene, task: &Task) -> PatchRegion {
         self.attack.region(&scene.image, self.scale, &task.placement)
+    }
+
+    /// Bounds blocks of placements, and tells of those that are verified as a whole.
+    fn together(
+        &self,
+        scenes: &[Scene],
+        blocks: &[Block],
+        (objective, engine): (&Objective, &BoundEngine),
+    ) -> Result<Vec<Finding>, Error> {
+        let start = Instant::now();
+        let mut batch = Batch::default();
+        for block in blocks {
+            let around = block.boxed((self.attack, self.scale), scenes);
+            batch.lower.extend(around.lower);
+            batch.upper.extend(around.upper);
+        }
+        let bounds = engine.bound(&batch, Wanted::default())?;
+        let n_tasks: usize = blocks.iter().map(|block| block.tasks.len()).sum();
+        let time_s = start.elapsed().as_secs_f64() / n_tasks.max(1) as f64;
+        let mut findings = Vec::new();
+        for (block, lower) in blocks.iter().zip(bounds.lower.chunks(bounds.n_outputs)) {
+            if !objective.is_excluded(lower) {
+                continue;
+            }
+            let score = objective.score(lower);
+            findings.extend(block.tasks.iter().map(|&task| Finding {
+                task,
+                verdict: PatchVerdict::Verified,
+                lower_bound: score.is_finite().then_some(score),
+                subdomains: 1,
+                time_s,
+                stage: PatchStage::Bounds,
+                coverage: None,
+            }));
+        }
+        Ok(findings)
     }
 
     /// Bounds and attacks some tasks of a group.

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Runs a sweep as tasks on HyperQueue (`pip install hyperqueue`), one for each shard, then merges their answers.
+"""Runs a sweep as an array of tasks on HyperQueue, one for each shard, then merges their answers.
 
-    configs/sweep/hyperqueue.py JOB.json STORE SHARDS [--local] [-- OPTIONS OF sweep run...]
+    configs/sweep/hq_array.py JOB.json STORE SHARDS [--local] [-- OPTIONS OF sweep run...]
 
-Without --local a server and workers must run already (`hq server start`, and `hq worker start` on every node or
-`hq alloc add slurm`), and STORE must be a folder that all nodes see. A shard that is killed is asked again; running this script
-again does only what is missing. DIADEM names the program (default: diadem).
+It needs `pip install -r configs/sweep/requirements.txt`. With --local it starts a server and workers of its own on this machine, and
+ends them. Without, they must run already: `hq server start`, and `hq worker start` on every node or `hq alloc add slurm` (`hq` is
+HyperQueue's program, of the same version); STORE must be a folder that all nodes see. A shard whose worker dies is asked again; running
+this script again does only what is missing. DIADEM names the program (default: diadem).
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hyperqueue import Client, Job
 from hyperqueue.cluster import LocalCluster, WorkerConfig
@@ -45,11 +47,13 @@ def main():
     parser.add_argument("shards", type=int)
     parser.add_argument("--cpus", type=int, default=1, help="cores of a shard")
     parser.add_argument("--local", action="store_true", help="on a server and workers of its own, on this machine")
-    parser.add_argument("options", nargs="*", help="for sweep run, after --")
-    arguments = parser.parse_args()
+    given = [*sys.argv[1:], "--"]
+    own, options = given[: given.index("--")], given[given.index("--") + 1 : -1]
+    arguments = parser.parse_args(own)
+    arguments.options = options
     program = os.environ.get("DIADEM", "diadem")
     if arguments.local:
-        with LocalCluster(worker_config=WorkerConfig()) as cluster:
+        with TemporaryDirectory() as folder, LocalCluster(folder, WorkerConfig()) as cluster:
             is_done = submit(cluster.client(), program, arguments)
     else:
         is_done = submit(Client(), program, arguments)
