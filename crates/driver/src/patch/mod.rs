@@ -1,6 +1,7 @@
 //! Patches: can any content of a patch on an image change its class, and for which placements is it proved that none can?
 
 mod attack;
+mod claim;
 mod descent;
 mod refine;
 mod region;
@@ -11,6 +12,7 @@ mod sweep;
 mod verdict;
 
 pub use attack::{Contents, Patch, PatchAttack, Placement, Positions};
+pub use claim::PatchClaim;
 pub use region::{Ends, PatchRegion, Substitution};
 pub use scale::{Enclosed, PixelScale};
 pub use stencil::Stencil;
