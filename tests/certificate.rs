@@ -145,7 +145,7 @@ fn certificates_of_preimages_are_written_accepted_and_of_their_problem_alone() {
     let problem = example("preimages/parking.json");
     for mode in ["under", "over"] {
         let target = if mode == "under" { "0.9" } else { "1.2" };
-        let arguments = ["preimage", text(&problem), "--mode", mode, "--target", target, "--certificate", text(&out)];
+        let arguments = ["preimage", text(&problem), "--mode", mode, "--coverage", target, "--certificate", text(&out)];
         let Run { status, stdout, stderr } = run(&arguments);
         assert_eq!(status, 0, "{stdout}{stderr}");
         assert!(stdout.contains("certificate of"), "{stdout}");

@@ -231,10 +231,11 @@ pub fn certificate(bytes: &[u8]) -> bool {
     matches!(judge(holds, Arithmetic::Outward), Ok(Judgement::Accepted(_)))
 }
 
-/// What is asked of polytopes: where the first output is at least this.
+/// What is asked of polytopes: where the first output is at least what it is at one point.
 pub fn preimage(is_inside: bool) -> (BoxRegion, [Outputs; 1], bool) {
     let region = BoxRegion::new(vec![-1.0; 2], vec![1.0; 2]).expect("a box");
-    (region, [Outputs { rows: vec![vec![1.0, 0.0]], rhs: vec![0.25] }], is_inside)
+    let y: Vec<f64> = proved().network.evaluate(&[0.2, -0.3]).expect("two inputs");
+    (region, [Outputs { rows: vec![vec![1.0, 0.0]], rhs: vec![y[0]] }], is_inside)
 }
 
 /// A bundle of polytopes inside (second bit of the first byte 0) or around (1), as it is (first bit 0) or without header and digest (1).
@@ -243,6 +244,7 @@ pub fn polytopes(bytes: &[u8]) -> bool {
     let Some((kind, rest)) = bytes.split_first() else { return false };
     let network = &proved().network;
     let (region, targets, is_inside) = preimage(kind & 2 == 0);
+    let least = targets[0].rhs[0];
     let asked = Preimage { network, region: &region, targets: &targets, is_inside };
     let header = Header { job: "preimage".into(), property: asked.digest(), ..header() };
     let bytes = if kind & 1 == 0 { rest.to_vec() } else { sealed_with(&header, rest) };
@@ -261,8 +263,8 @@ pub fn polytopes(bytes: &[u8]) -> bool {
             let x = [f64::from(a) / 20.0, f64::from(b) / 20.0];
             let y: Vec<f64> = network.evaluate(&x).expect("two inputs");
             let is_held = parts.iter().any(|part| holds(part, &x));
-            assert!(!is_inside || !is_held || y[0] >= 0.25 - 1e-9, "{x:?} is held inside, and mapped to {}", y[0]);
-            assert!(is_inside || is_held || y[0] < 0.25 + 1e-9, "{x:?} is not held around, and mapped to {}", y[0]);
+            assert!(!is_inside || !is_held || y[0] >= least - 1e-9, "{x:?} is held inside, and mapped to {}", y[0]);
+            assert!(is_inside || is_held || y[0] < least + 1e-9, "{x:?} is not held around, and mapped to {}", y[0]);
         }
     }
     true

@@ -46,7 +46,9 @@ pub fn run(task: &CheckTask, session: &Session) -> Result<Status> {
     let arithmetic = if task.exact { Arithmetic::Exact } else { Arithmetic::Outward };
     let (mut polytopes, mut placements) = (None, None);
     let judgement = if let Some(problem) = &task.preimage {
-        let asked = PreimageTask { id: task.id.clone(), mode: task.mode, ..PreimageTask::default() };
+        // How near polytopes come is no question here.
+        let coverage = Some(1.0);
+        let asked = PreimageTask { id: task.id.clone(), mode: task.mode, coverage, ..PreimageTask::default() };
         let (question, network) = preimage::question(problem, &asked)?;
         let certificate = PreimageCertificate::new(&question, Interrupt::default())?;
         let digest = checker::digest(&network)?;
