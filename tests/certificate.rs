@@ -215,3 +215,16 @@ fn the_exact_check_accepts_and_says_what_has_no_exact_bounds() {
     assert_eq!(status, 2);
     assert!(stderr.contains("no exact bounds"), "{stderr}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_no_certificate_of_a_preimage() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("certificate");
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("certificate.partial")).unwrap();
+    let problem = example("preimages/parking.json");
+    let Run { status, stderr, .. } = Run::of(&mut diadem(&["preimage", text(&problem), "--certificate", text(&out)]));
+    assert_eq!(status, 2, "{stderr}");
+    assert!(stderr.contains("the certificate cannot be written"), "{stderr}");
+    assert!(!out.exists());
+}
