@@ -137,3 +137,94 @@ fn a_certificate_of_similar_images_is_written_and_accepted_for_them_alone() {
     assert_eq!(status, 1);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
 }
+
+#[test]
+fn certificates_of_preimages_are_written_accepted_and_of_their_problem_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("preimage");
+    let problem = example("preimages/parking.json");
+    for mode in ["under", "over"] {
+        let target = if mode == "under" { "0.9" } else { "1.2" };
+        let arguments = ["preimage", text(&problem), "--mode", mode, "--coverage", target, "--certificate", text(&out)];
+        let Run { status, stdout, stderr } = run(&arguments);
+        assert_eq!(status, 0, "{stdout}{stderr}");
+        assert!(stdout.contains("certificate of"), "{stdout}");
+        for exact in [&[][..], &["--exact"]] {
+            let arguments = ["check", text(&out), "--preimage", text(&problem), "--mode", mode];
+            let (status, found) = run_json(&[&arguments[..], exact].concat());
+            assert_eq!((status, found["judgement"].as_str()), (0, Some("accepted")), "{found}");
+            assert!(found["polytopes"].as_u64() > Some(0), "{found}");
+        }
+        let other = if mode == "under" { "over" } else { "under" };
+        let Run { status, stderr, .. } = run(&["check", text(&out), "--preimage", text(&problem), "--mode", other]);
+        assert_eq!(status, 2);
+        assert!(stderr.contains("SHA-256"), "{stderr}");
+    }
+    let (network, property) = (example("networks/parking.onnx"), example("properties/parking_clear.vnnlib"));
+    let Run { status, stderr, .. } =
+        run(&["check", text(&out), "--network", text(&network), "--property", text(&property)]);
+    assert_eq!(status, 2);
+    assert!(stderr.contains("give --preimage"), "{stderr}");
+}
+
+#[test]
+fn certificates_of_patches_are_written_accepted_and_of_their_job_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, job) = (folder.path().join("patches"), folder.path().join("job.json"));
+    let (network, image) = (example("networks/digits_dense.onnx"), example("images/digit_3.png"));
+    let write = |size: [usize; 2]| {
+        let text = serde_json::json!({
+            "job": "patch", "network": text(&network), "image": text(&image), "class": 3,
+            "patches": [{"rectangle": size}]
+        });
+        fs::write(&job, text.to_string()).unwrap();
+    };
+    write([1, 2]);
+    let Run { stdout, stderr, .. } = run(&["patch", text(&job), "--certificate", text(&out)]);
+    assert!(stdout.contains("verified placements written to"), "{stdout}{stderr}");
+    let (status, found) = run_json(&["check", text(&out), "--patch", text(&job)]);
+    assert_eq!((status, found["judgement"].as_str()), (0, Some("accepted")), "{found}");
+    let [n, all] = [0, 1].map(|which| found["placements"][which].as_u64().unwrap());
+    assert!(n > 0 && n <= all, "{found}");
+    // A byte, and another job.
+    let mut bytes = fs::read(&out).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let changed = folder.path().join("changed");
+    fs::write(&changed, bytes).unwrap();
+    assert_eq!(run(&["check", text(&changed), "--patch", text(&job)]).status, 2);
+    write([2, 1]);
+    let Run { status, stderr, .. } = run(&["check", text(&out), "--patch", text(&job)]);
+    assert_eq!(status, 2);
+    assert!(stderr.contains("SHA-256"), "{stderr}");
+}
+
+#[test]
+fn the_exact_check_accepts_and_says_what_has_no_exact_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("certificate");
+    let (network, property) = (example("networks/parking.onnx"), example("properties/parking_clear.vnnlib"));
+    let question = ["--network", text(&network), "--property", text(&property)];
+    assert_eq!(run(&[&["verify", "--certificate", text(&out)], &question[..]].concat()).status, 0);
+    let Run { status, stdout, .. } = run(&[&["check", "--exact", text(&out)], &question[..]].concat());
+    assert_eq!(status, 0);
+    assert!(stdout.starts_with("accepted"), "{stdout}");
+    let deployed = [&["verify", "--deployed", "f32", "--certificate", text(&out)], &question[..]].concat();
+    assert_eq!(run(&deployed).status, 0);
+    let Run { status, stderr, .. } = run(&[&["check", "--exact", text(&out)], &question[..]].concat());
+    assert_eq!(status, 2);
+    assert!(stderr.contains("no exact bounds"), "{stderr}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_no_certificate_of_a_preimage() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("certificate");
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("certificate.partial")).unwrap();
+    let problem = example("preimages/parking.json");
+    let Run { status, stderr, .. } = Run::of(&mut diadem(&["preimage", text(&problem), "--certificate", text(&out)]));
+    assert_eq!(status, 2, "{stderr}");
+    assert!(stderr.contains("the certificate cannot be written"), "{stderr}");
+    assert!(!out.exists());
+}

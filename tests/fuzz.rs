@@ -380,6 +380,11 @@ fn mutated_certificates_never_panic_and_never_prove_what_does_not_hold() {
 }
 
 #[test]
+fn mutated_polytopes_never_panic_and_never_prove_what_does_not_hold() {
+    fuzz("polytopes");
+}
+
+#[test]
 fn mutated_images_never_panic() {
     fuzz("image");
 }
@@ -397,7 +402,9 @@ fn every_target_has_a_program_for_cargo_fuzz() {
 #[test]
 #[ignore = "regenerates seeds: cargo test --test main write_certificate_seeds -- --ignored"]
 fn write_certificate_seeds() {
-    use driver::{Recorder, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
+    use checker::certificate::Header;
+    use driver::preimage::{Mode, OutputPolytope, PreimageOptions, PreimageProblem, PreimageSearch};
+    use driver::{Interrupt, PreimageCertificate, Recorder, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
     let untrusted::Proved { network, holds, .. } = untrusted::proved();
     let folder = root().join("fuzz/seeds/certificate");
     fs::create_dir_all(&folder).unwrap();
@@ -412,5 +419,28 @@ fn write_certificate_seeds() {
         let start = untrusted::sealed(&[]).len() - 32;
         fs::write(folder.join(name), [&[1], &bytes[start..bytes.len() - 32]].concat()).unwrap();
         fs::write(folder.join(format!("{name}_sealed")), [&[0], &bytes[..]].concat()).unwrap();
+    }
+    let folder = root().join("fuzz/seeds/polytopes");
+    fs::create_dir_all(&folder).unwrap();
+    for (kind, name) in [(0_u8, "inside"), (2, "around")] {
+        let (region, [target], is_inside) = untrusted::preimage(kind == 0);
+        let target = OutputPolytope { rows: target.rows, rhs: target.rhs };
+        let mode = if is_inside { Mode::Under } else { Mode::Over };
+        let problem = PreimageProblem::new(network.clone(), region, target, mode);
+        let coverage = if is_inside { 0.8 } else { 1.3 };
+        let options = PreimageOptions { coverage, n_report: 1 << 12, ..PreimageOptions::default() };
+        let search = PreimageSearch::new(&problem, &bounds::Device::Host).unwrap();
+        let found = search.run(&options, &mut |_| {}).unwrap();
+        let certificate = PreimageCertificate::new(&problem, Interrupt::default()).unwrap();
+        let property = certificate.preimage().digest();
+        let header = Header { job: "preimage".into(), property, ..untrusted::header() };
+        let mut bytes = Vec::new();
+        certificate.write((&found.elements, &found.free), &header, &mut bytes).unwrap();
+        let start = b"diadem certificate\n".len() + 4 + serde_json::to_vec(&header).unwrap().len();
+        for bytes in [[&[kind + 1], &bytes[start..bytes.len() - 32]].concat(), [&[kind], &bytes[..]].concat()] {
+            assert!(untrusted::polytopes(&bytes));
+            let suffix = if bytes[0] & 1 == 0 { "_sealed" } else { "" };
+            fs::write(folder.join(format!("{name}{suffix}")), bytes).unwrap();
+        }
     }
 }

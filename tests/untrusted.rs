@@ -5,7 +5,8 @@
 use std::sync::{Arc, OnceLock};
 
 use checker::certificate::{Digest, Evaluation, FORMAT, Header};
-use checker::{Digests, Judgement, Progress, Question};
+use checker::preimage::{Outputs, Part, Preimage};
+use checker::{Arithmetic, Digests, Judgement, Progress, Question};
 use network::{
     Activation, Affine, BoxRegion, Dense, Disjunct, HalfSpace, Image, LinearMap, Network, NodeId, Op, Property, nnet,
     onnx, vnnlib,
@@ -19,8 +20,15 @@ const MOST_WORK: u64 = 1 << 20;
 pub type Target = fn(&[u8]) -> bool;
 
 /// A format: its name, and what is done with its bytes. The result says whether they could be read.
-pub const TARGETS: [(&str, Target); 6] =
-    [("onnx", onnx), ("vnnlib", vnnlib), ("nnet", nnet), ("job", job), ("certificate", certificate), ("image", image)];
+pub const TARGETS: [(&str, Target); 7] = [
+    ("onnx", onnx),
+    ("vnnlib", vnnlib),
+    ("nnet", nnet),
+    ("job", job),
+    ("certificate", certificate),
+    ("polytopes", polytopes),
+    ("image", image),
+];
 
 /// A network that was read can be evaluated, simplified and bounded; one that was written is read back as the same.
 fn use_network(network: &Network) {
@@ -206,23 +214,69 @@ pub fn header() -> Header {
     }
 }
 
-/// A certificate as it is (first byte even), or records that get a header and a digest (odd). None proves what does not hold.
+/// A certificate as it is (first byte even), or records that get a header and a digest (odd). None proves what does not hold, in
+/// either arithmetic.
 pub fn certificate(bytes: &[u8]) -> bool {
     let Some((kind, rest)) = bytes.split_first() else { return false };
     let bytes = if kind % 2 == 0 { rest.to_vec() } else { sealed(rest) };
     let Proved { network, holds, fails } = proved();
-    let judge = |property: &Property| {
+    let judge = |property: &Property, arithmetic: Arithmetic| {
         let question = Question::new(network, property).expect("sizes fit");
-        checker::check(&question, digests(), &bytes, &Progress::default())
+        checker::check(&question, digests(), &bytes, arithmetic, &Progress::default())
     };
-    let judged = judge(holds);
-    assert!(!matches!(judge(fails), Ok(Judgement::Accepted(_))), "a certificate of what does not hold is accepted");
-    matches!(judged, Ok(Judgement::Accepted(_)))
+    for arithmetic in [Arithmetic::Outward, Arithmetic::Exact] {
+        let judged = judge(fails, arithmetic);
+        assert!(!matches!(judged, Ok(Judgement::Accepted(_))), "a certificate of what does not hold is accepted");
+    }
+    matches!(judge(holds, Arithmetic::Outward), Ok(Judgement::Accepted(_)))
+}
+
+/// What is asked of polytopes: where the first output is at least what it is at one point.
+pub fn preimage(is_inside: bool) -> (BoxRegion, [Outputs; 1], bool) {
+    let region = BoxRegion::new(vec![-1.0; 2], vec![1.0; 2]).expect("a box");
+    let y: Vec<f64> = proved().network.evaluate(&[0.2, -0.3]).expect("two inputs");
+    (region, [Outputs { rows: vec![vec![1.0, 0.0]], rhs: vec![y[0]] }], is_inside)
+}
+
+/// A bundle of polytopes inside (second bit of the first byte 0) or around (1), as it is (first bit 0) or without header and digest (1).
+/// What is accepted holds on a grid.
+pub fn polytopes(bytes: &[u8]) -> bool {
+    let Some((kind, rest)) = bytes.split_first() else { return false };
+    let network = &proved().network;
+    let (region, targets, is_inside) = preimage(kind & 2 == 0);
+    let least = targets[0].rhs[0];
+    let asked = Preimage { network, region: &region, targets: &targets, is_inside };
+    let header = Header { job: "preimage".into(), property: asked.digest(), ..header() };
+    let bytes = if kind & 1 == 0 { rest.to_vec() } else { sealed_with(&header, rest) };
+    let judged = asked.check(digests().network, &bytes, Arithmetic::Outward, &Progress::default());
+    let Ok((Judgement::Accepted(_), parts)) = judged else { return false };
+    let holds = |part: &Part, x: &[f64]| {
+        let polytope = &part.polytope;
+        let is_in_box = x.iter().zip(polytope.lower.iter().zip(&polytope.upper)).all(|(x, (l, u))| l <= x && x <= u);
+        let value = |(a, b): &(Vec<f64>, f64)| a.iter().zip(x).map(|(a, x)| a * x).sum::<f64>() + b;
+        // Clearly, so that the rounding of these sums does not matter.
+        let room = if is_inside { 1e-9 } else { -1e-9 };
+        !part.is_nothing && is_in_box && polytope.planes.iter().all(|plane| value(plane) >= room)
+    };
+    for a in -20..=20 {
+        for b in -20..=20 {
+            let x = [f64::from(a) / 20.0, f64::from(b) / 20.0];
+            let y: Vec<f64> = network.evaluate(&x).expect("two inputs");
+            let is_held = parts.iter().any(|part| holds(part, &x));
+            assert!(!is_inside || !is_held || y[0] >= least - 1e-9, "{x:?} is held inside, and mapped to {}", y[0]);
+            assert!(is_inside || is_held || y[0] < least + 1e-9, "{x:?} is not held around, and mapped to {}", y[0]);
+        }
+    }
+    true
 }
 
 /// Records as a certificate.
 pub fn sealed(records: &[u8]) -> Vec<u8> {
-    let header = serde_json::to_vec(&header()).expect("a header is JSON");
+    sealed_with(&header(), records)
+}
+
+fn sealed_with(header: &Header, records: &[u8]) -> Vec<u8> {
+    let header = serde_json::to_vec(header).expect("a header is JSON");
     let mut bytes = b"diadem certificate\n".to_vec();
     bytes.extend((header.len() as u32).to_le_bytes());
     bytes.extend(header);

@@ -113,15 +113,30 @@ pub struct InspectTask {
 /// A certificate and what it is about.
 #[derive(Debug, Clone, Args)]
 pub struct CheckTask {
-    /// The certificate, as `verify --certificate` or `ssim --certificate` writes it
+    /// The certificate, as `--certificate` of `verify`, `ssim`, `preimage` or `patch` writes it
     #[arg(value_name = "CERTIFICATE")]
     pub certificate: PathBuf,
     /// The network: ONNX, or `NNet` by its extension
-    #[arg(long, value_name = "N")]
-    pub network: PathBuf,
+    #[arg(long, value_name = "N", required_unless_present_any = ["preimage", "patch"])]
+    pub network: Option<PathBuf>,
     /// The property: VNN-LIB
-    #[arg(long, value_name = "P", required_unless_present = "image")]
+    #[arg(long, value_name = "P", required_unless_present_any = ["image", "preimage", "patch"])]
     pub property: Option<PathBuf>,
+    /// Of a preimage: the problem, as `preimage` takes it; it names the network
+    #[arg(long, value_name = "PROBLEM.json", conflicts_with_all = ["network", "property", "image"])]
+    pub preimage: Option<PathBuf>,
+    /// Of a preimage: which problem of a list
+    #[arg(long, value_name = "ID", requires = "preimage")]
+    pub id: Option<String>,
+    /// Of a preimage: the side, where the run was told another one than the problem names
+    #[arg(long, value_enum, requires = "preimage")]
+    pub mode: Option<ModeName>,
+    /// Of patches: the job, as `patch` takes it; it names the network
+    #[arg(long, value_name = "JOB.json", conflicts_with_all = ["network", "property", "image", "preimage"])]
+    pub patch: Option<PathBuf>,
+    /// Check without any rounding: for small networks that are piecewise linear
+    #[arg(long)]
+    pub exact: bool,
     /// Of similar images: the reference, as `ssim` takes it
     #[arg(long, value_name = "I", conflicts_with = "property", requires_all = ["class", "threshold"])]
     pub image: Option<PathBuf>,
@@ -323,6 +338,10 @@ pub struct PreimageTask {
     #[arg(long)]
     #[serde(default)]
     pub certify: bool,
+    /// Write a certificate of the polytopes, which `check` accepts; what cannot be certified is dropped, and the figures are of what is left
+    #[arg(long, value_name = "OUT")]
+    #[serde(skip)]
+    pub certificate: Option<PathBuf>,
     /// Fresh samples that decide; the reported figures take twice as many [default: 131072]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub report_samples: Option<usize>,

@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use bounds::Device;
 use checker::certificate::{Evaluation, FORMAT, Header};
 use checker::{Digests, SimilarImages};
+use driver::preimage::PreimageOutcome;
 use driver::ssim::{Ssim, SsimOptions, SsimOutcome, SsimVerdict};
-use driver::{Outcome, Recorder, Verdict, Verify, VerifyOptions};
+use driver::{CertifiedPreimage, Outcome, PreimageCertificate, Recorder, Verdict, Verify, VerifyOptions};
 
 use crate::progress::SearchBar;
 use crate::session::{DeviceFields, Session};
@@ -68,7 +69,25 @@ pub fn of_similar(
     Ok(outcome)
 }
 
-fn header(job: &str, evaluation: Evaluation, device: &Device, digests: Digests) -> Header {
+/// Writes a certificate of the polytopes that were found, as far as the checker accepts them.
+pub fn of_preimage(
+    certificate: &PreimageCertificate,
+    found: &PreimageOutcome,
+    (network, out): (&Path, &Path),
+    device: &Device,
+) -> Result<CertifiedPreimage> {
+    let digests = Digests { network: checker::digest(network)?, property: certificate.preimage().digest() };
+    let header = header("preimage", Evaluation::Real, device, digests);
+    let growing = Growing::new(out);
+    let sink = growing.sink()?;
+    let certified = certificate.write((&found.elements, &found.free), &header, sink);
+    let cannot = growing.cannot();
+    growing.name(certified.is_ok())?;
+    certified.with_context(|| cannot)
+}
+
+/// The header of a certificate of this job.
+pub fn header(job: &str, evaluation: Evaluation, device: &Device, digests: Digests) -> Header {
     let device = DeviceFields::of(device);
     Header {
         format: FORMAT,
@@ -83,37 +102,47 @@ fn header(job: &str, evaluation: Evaluation, device: &Device, digests: Digests) 
 }
 
 /// A certificate's file while it is written.
-struct Growing {
+pub struct Growing {
     partial: PathBuf,
     out: PathBuf,
 }
 
 impl Growing {
-    fn new(out: &Path) -> Self {
+    /// Beside the file that it is to become.
+    pub fn new(out: &Path) -> Self {
         let mut name = out.file_name().unwrap_or_default().to_owned();
         name.push(".partial");
         Self { partial: out.with_file_name(name), out: out.to_owned() }
     }
 
-    fn cannot(&self) -> String {
+    /// What to say where it fails.
+    pub fn cannot(&self) -> String {
         format!("{}: the certificate cannot be written", self.out.display())
     }
 
-    fn sink(&self) -> Result<BufWriter<File>> {
+    /// Where to write.
+    pub fn sink(&self) -> Result<BufWriter<File>> {
         Ok(BufWriter::new(File::create(&self.partial).with_context(|| self.cannot())?))
     }
 
     /// Gives it its name if it is a proof, else removes it.
     fn finish(self, recorder: Recorder, is_proof: bool) -> Result<()> {
         let written = recorder.finish();
-        if is_proof && written.is_ok() {
+        let cannot = self.cannot();
+        self.name(is_proof && written.is_ok())?;
+        if is_proof {
+            written.with_context(|| format!("the property is verified, but {cannot}"))?;
+        }
+        Ok(())
+    }
+
+    /// Gives it its name if it is whole, else removes it.
+    pub fn name(self, is_whole: bool) -> Result<()> {
+        if is_whole {
             return fs::rename(&self.partial, &self.out).with_context(|| self.cannot());
         }
         // What is left of it proves nothing.
         let _ = fs::remove_file(&self.partial);
-        if is_proof {
-            written.with_context(|| format!("the property is verified, but {}", self.cannot()))?;
-        }
         Ok(())
     }
 }

@@ -37,7 +37,7 @@ fn taps(conv: &Conv, k: usize, mut visit: impl FnMut(usize, f64)) {
 
 /// Calls `visit` with (input, coefficient) for row `k` of a map.
 #[inline(always)]
-fn row(map: &LinearMap, k: usize, mut visit: impl FnMut(usize, f64)) {
+pub fn row(map: &LinearMap, k: usize, mut visit: impl FnMut(usize, f64)) {
     match map {
         LinearMap::Dense(Dense { n_in, weight, .. }) => {
             weight[k * n_in..(k + 1) * n_in].iter().enumerate().for_each(|(i, &w)| visit(i, w));

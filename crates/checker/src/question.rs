@@ -1,9 +1,10 @@
-use network::{Activation, Network, Op, Property};
+use network::{Activation, HalfSpace, Network, Op, Property};
 
 use crate::certificate::Evaluation;
 use crate::deployed;
 use crate::error::Error;
-use crate::scope::Rounding;
+use crate::exact;
+use crate::scope::{Rounding, Split};
 use crate::similar::SimilarImages;
 
 /// A network as it was read and a property of it.
@@ -17,6 +18,10 @@ pub struct Question<'a> {
     pub evaluation: Evaluation,
     /// What inputs lie in besides the property's regions, which contain it.
     pub set: Option<&'a SimilarImages>,
+    /// `ReLU`s that are known to be on one side for every input that is meant.
+    pub held: &'a [Split],
+    /// Whether a disjunct's half-spaces are open: what only touches them violates nothing.
+    pub is_open: bool,
 }
 
 impl<'a> Question<'a> {
@@ -26,7 +31,7 @@ impl<'a> Question<'a> {
     /// When they do not.
     pub fn new(network: &'a Network, property: &'a Property) -> Result<Self, Error> {
         property.check_sizes(network.n_inputs(), network.n_outputs()).map_err(|e| Error::Mismatch(e.to_string()))?;
-        Ok(Self { network, property, evaluation: Evaluation::Real, set: None })
+        Ok(Self { network, property, evaluation: Evaluation::Real, set: None, held: &[], is_open: false })
     }
 
     /// The same question of these images only.
@@ -61,6 +66,37 @@ impl<'a> Question<'a> {
             return Err(Error::Mismatch(format!("nothing can be said of evaluations in f32: {obstacle}")));
         }
         Ok(Self { evaluation, ..self })
+    }
+
+    /// Whether a lower bound of a half-space's left side excludes it; NaN excludes nothing.
+    pub fn is_excluded_by(&self, bound: f64) -> bool {
+        bound > 0.0 || (self.is_open && bound == 0.0)
+    }
+
+    /// Checks that there are exact bounds.
+    ///
+    /// # Errors
+    /// With what has none.
+    pub fn has_exact_bounds(&self) -> Result<(), Error> {
+        let obstacle = match (exact::obstacle(self.network), self.set, self.evaluation) {
+            (Some(obstacle), ..) => obstacle,
+            (_, Some(_), _) => "a set of similar images has square roots in its bounds".into(),
+            (_, _, Evaluation::F32) => "evaluations in f32 round".into(),
+            (None, None, Evaluation::Real) if self.is_finite() => return Ok(()),
+            (None, None, Evaluation::Real) => "a number of the property is not finite".into(),
+        };
+        Err(Error::Mismatch(format!("there are no exact bounds: {obstacle}")))
+    }
+
+    fn is_finite(&self) -> bool {
+        let half_space = |half_space: &HalfSpace| {
+            let terms = half_space.input.iter().chain(&half_space.output).flat_map(|(_, pair)| pair);
+            terms.chain(&half_space.constant).all(|value| value.is_finite())
+        };
+        self.property.disjuncts.iter().all(|disjunct| {
+            let ends = disjunct.region.lower.iter().chain(&disjunct.region.upper);
+            ends.into_iter().all(|end| end.is_finite()) && disjunct.half_spaces.iter().all(half_space)
+        })
     }
 
     /// Whose rounding must be paid.

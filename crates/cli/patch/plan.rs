@@ -174,6 +174,11 @@ impl Plan {
         path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Where the network's file is.
+    pub fn network_path(&self) -> Result<&Path> {
+        network_path(&self.task)
+    }
+
     /// What was asked, in a sentence.
     pub fn question(&self) -> String {
         let sides = |patch: &Patch| format!("{} × {}", patch.stencil.height(), patch.stencil.width());

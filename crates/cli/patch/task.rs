@@ -75,6 +75,10 @@ pub struct PatchTask {
     /// Where to draw the map of verdicts and the worst counterexample of every image
     #[arg(long, value_name = "DIR")]
     pub pictures: Option<PathBuf>,
+    /// Write a certificate of the verified placements, which `check --patch JOB.json` accepts
+    #[arg(long, value_name = "OUT")]
+    #[serde(skip)]
+    pub certificate: Option<PathBuf>,
     /// Where to write a report that any browser opens
     #[arg(long, value_name = "REPORT.html")]
     pub report: Option<PathBuf>,
@@ -280,6 +284,7 @@ impl PatchTask {
             batch: self.batch.or(job.batch),
             data_path: self.data_path,
             pictures: self.pictures.or(job.pictures),
+            certificate: self.certificate.or(job.certificate),
             report: self.report.or(job.report),
             patches: job.patches,
             contents: job.contents,

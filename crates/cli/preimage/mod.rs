@@ -9,23 +9,30 @@ mod result;
 mod stored;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use driver::Limits;
-use driver::preimage::{Certified, PreimageOptions, PreimageSearch, Round};
+use driver::preimage::{Certified, PreimageOptions, PreimageProblem, PreimageSearch, Round};
+use driver::{CertifiedPreimage, PreimageCertificate};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::arguments::{PreimageCommand, PreimageTask};
-use crate::console;
 use crate::session::Session;
 use crate::status::Status;
+use crate::{certificate, console};
 
 use problem::Question;
 pub use problem::{ModeName, ProblemFile};
 use result::PreimageResult;
 use stored::Stored;
+
+/// A problem of a file, and the path of its network.
+pub fn question(path: &Path, task: &PreimageTask) -> Result<(PreimageProblem, PathBuf)> {
+    let Question { problem, network, .. } = Question::read(path, task)?;
+    Ok((problem, network))
+}
 
 /// Approximates a preimage, or uses one that was found before.
 pub fn run(task: &PreimageTask, session: &Session) -> Result<Status> {
@@ -59,6 +66,11 @@ fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
     if task.certify {
         Certified::check(&question.problem)?;
     }
+    let certificate = task.certificate.as_deref().map(|out| {
+        let certificate = PreimageCertificate::new(&question.problem, session.interrupt.clone())?;
+        anyhow::Ok((out, certificate))
+    });
+    let certificate = certificate.transpose()?;
     let search = PreimageSearch::new(&question.problem, session.device()?)?;
     let bar = bar(session.is_quiet);
     let outcome = search.run(&options, &mut |round: Round| {
@@ -69,12 +81,22 @@ fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
         }
     });
     bar.finish_and_clear();
-    let outcome = outcome?;
+    let mut outcome = outcome?;
+    let mut note = String::new();
+    if let Some((out, certificate)) = &certificate {
+        let certified = certificate::of_preimage(certificate, &outcome, (&question.network, out), session.device()?)?;
+        let n_found = outcome.elements.len();
+        note = said(&certified, n_found, out);
+        outcome = search.measured(outcome, certified.elements, &options)?;
+    }
     let mut result = PreimageResult::new(&question, &outcome, session.seed, start.elapsed().as_secs_f64());
     if task.certify {
         result.certify(&Certified::of(&question.problem, &outcome, session.device()?, &options)?);
     }
     session.print(&result.text(session.is_quiet));
+    if !session.is_quiet {
+        session.print(&note);
+    }
     if let Some(out) = &task.out {
         write(out, &result)?;
         if !session.is_quiet {
@@ -89,6 +111,16 @@ fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
     }
     session.write_json("preimage", &result)?;
     Ok(if outcome.is_reached { Status::Done } else { Status::Unknown })
+}
+
+fn said(certified: &CertifiedPreimage, n_found: usize, out: &Path) -> String {
+    let n = certified.elements.len().min(n_found);
+    let empty = match certified.n_empty {
+        0 => String::new(),
+        n => format!(", and {} boxes without", console::count(n as u64)),
+    };
+    let (n, n_found, out) = (console::count(n as u64), console::count(n_found as u64), out.display());
+    format!("certificate of {n} of {n_found} polytopes{empty} written to {out}\n")
 }
 
 fn write(path: &Path, result: &PreimageResult) -> Result<()> {

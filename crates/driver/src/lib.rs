@@ -11,7 +11,7 @@ pub mod search;
 pub mod ssim;
 
 pub use bench::{BoundsBench, BoundsRate};
-pub use certificate::Recorder;
+pub use certificate::{CertifiedPreimage, PreimageCertificate, Recorder};
 pub use error::Error;
 pub use search::{
     Counterexample, Interrupt, Limits, Observer, Outcome, Progress, Silent, SplitChoice, Stage, StopReason, Verdict,

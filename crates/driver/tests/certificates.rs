@@ -1,11 +1,15 @@
 //! Certificates of verified properties are accepted, and changed ones are not.
 
+#[path = "certificates/exact.rs"]
+mod exact;
+#[path = "certificates/preimages.rs"]
+mod preimages;
 #[path = "certificates/support.rs"]
 mod support;
 
 use bounds::Device;
 use checker::certificate::{Digest, Evaluation, FORMAT, Header};
-use checker::{Digests, Judgement, Progress, Question, SimilarImages};
+use checker::{Arithmetic, Digests, Judgement, Progress, Question, SimilarImages};
 use driver::ssim::{Ssim, SsimOptions, SsimVerdict};
 use driver::{Limits, Recorder, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
 use network::ssim::Similarity;
@@ -50,8 +54,17 @@ fn certify_of(
 
 /// What the checker says; certificates that cannot be read are rejected as well.
 fn judge(network: &Network, property: &Property, bytes: &[u8]) -> Result<checker::Census, String> {
+    judge_in(Arithmetic::Outward, network, property, bytes)
+}
+
+fn judge_in(
+    arithmetic: Arithmetic,
+    network: &Network,
+    property: &Property,
+    bytes: &[u8],
+) -> Result<checker::Census, String> {
     let question = Question::new(network, property).unwrap();
-    match checker::check(&question, digests(), bytes, &Progress::default()) {
+    match checker::check(&question, digests(), bytes, arithmetic, &Progress::default()) {
         Ok(Judgement::Accepted(census)) => Ok(census),
         Ok(Judgement::Rejected(rejection)) => Err(rejection.to_string()),
         Err(error) => Err(error.to_string()),
@@ -231,7 +244,7 @@ fn a_certificate_of_other_files_is_an_error() {
         Digests { network: Digest::of(b"another"), ..digests() },
         Digests { property: Digest::of(b"another"), ..digests() },
     ] {
-        assert!(checker::check(&question, other, &bytes, &Progress::default()).is_err());
+        assert!(checker::check(&question, other, &bytes, Arithmetic::Outward, &Progress::default()).is_err());
     }
 }
 
@@ -453,7 +466,7 @@ fn judge_similar(
 ) -> Result<checker::Census, String> {
     let question = Question::new(network, property).and_then(|question| question.over(set));
     let question = question.map_err(|error| error.to_string())?;
-    match checker::check(&question, digests, bytes, &Progress::default()) {
+    match checker::check(&question, digests, bytes, Arithmetic::Outward, &Progress::default()) {
         Ok(Judgement::Accepted(census)) => Ok(census),
         Ok(Judgement::Rejected(rejection)) => Err(rejection.to_string()),
         Err(error) => Err(error.to_string()),

@@ -3,13 +3,25 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::FORMAT;
+use crate::error::Error;
+
+/// What can be certified, and what must be given to check it.
+const JOBS: [(&str, &str); 4] = [
+    ("verify", "about a property: give --property"),
+    ("ssim", "about images similar to a reference: give image, class and threshold"),
+    ("preimage", "about polytopes of a preimage: give --preimage"),
+    ("patch", "about placements of patches: give --patch"),
+];
+
 /// What a certificate is about, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
     /// The version of the format.
     pub format: u32,
-    /// What was certified: `verify`, a property, or `ssim`, the class of all images similar to a reference.
+    /// What was certified: `verify`, a property; `ssim`, the class of all images similar to a reference; or, in a bundle, `preimage`,
+    /// polytopes inside or around a preimage, and `patch`, placements of patches.
     pub job: String,
     /// What wrote it, with its version.
     pub tool: String,
@@ -23,6 +35,32 @@ pub struct Header {
     pub network: Digest,
     /// The digest of the property's file.
     pub property: Digest,
+}
+
+impl Header {
+    /// Reads one.
+    pub(crate) fn read(text: &[u8]) -> Result<Self, Error> {
+        let header: Self = serde_json::from_slice(text)
+            .map_err(|error| Error::Format(format!("its header cannot be read: {error}")))?;
+        if header.format != FORMAT {
+            return Err(Error::Format(format!("it has format {}, this version reads {FORMAT}", header.format)));
+        }
+        if !JOBS.iter().any(|(job, _)| *job == header.job) {
+            let (job, known) = (header.job.escape_debug(), JOBS.map(|(job, _)| job).join(", "));
+            return Err(Error::Format(format!("it certifies a job `{job}`, this version checks {known}")));
+        }
+        Ok(header)
+    }
+
+    /// Whether it certifies this job.
+    pub(crate) fn is_of(&self, job: &str) -> Result<(), Error> {
+        let about =
+            |job: &str| JOBS.iter().find(|(name, _)| *name == job).map_or("about something else", |(_, about)| about);
+        if self.job == job {
+            return Ok(());
+        }
+        Err(Error::Mismatch(format!("the certificate is {}", about(&self.job))))
+    }
 }
 
 /// How a network is evaluated.

@@ -25,17 +25,22 @@
 //! What covers what follows from this alone: nothing is measured. Searches that were given up leave unsettled pieces
 //! behind; they count for nothing and cost nothing.
 //!
+//! A *bundle* holds the records of many questions behind one header: `1`, the length and the bytes of what the question is, and the
+//! length and the bytes of its records; then `0` and how many there are.
+//!
 //! A lemma's proof is a tree in prefix order: `1, ReLU, neuron` and the two subtrees (`≥ 0` first), or `0`, `α` and `β`. `α`s are those of all
 //! `Slopes` of the context so far, or none; `β`s those of the splits of the context, outermost first, then of the path.
 
+mod bundle;
 mod header;
 mod reader;
 mod tape;
 mod writer;
 
+pub use bundle::{Bundle, BundleWriter};
 pub use header::{Digest, Evaluation, Header};
 pub(crate) use reader::{Reader, to_floats, to_halves};
-pub(crate) use tape::{BoxState, LeafRecord, Lemma, Part, PieceState, Tape};
+pub(crate) use tape::{BoxState, LeafRecord, Lemma, Part, PieceState, Tape, taken_apart};
 pub use writer::{BoxId, ContextId, Origin, PieceId, Writer};
 
 /// What a file starts with.

@@ -25,6 +25,12 @@ impl<'a> Reader<'a> {
         Ok(self.take(1)?[0])
     }
 
+    pub fn u32(&mut self) -> Result<u32, Error> {
+        let (value, rest) = self.bytes.split_first_chunk().ok_or_else(cut_short)?;
+        self.bytes = rest;
+        Ok(u32::from_le_bytes(*value))
+    }
+
     pub fn f32(&mut self) -> Result<f32, Error> {
         let (value, rest) = self.bytes.split_first_chunk().ok_or_else(cut_short)?;
         self.bytes = rest;

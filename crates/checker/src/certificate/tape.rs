@@ -1,13 +1,12 @@
 use sha2::{Digest as _, Sha256};
 
-use super::{FORMAT, Header, MAGIC, Reader, tag};
+use super::{Header, MAGIC, Reader, tag};
 use crate::error::Error;
 use crate::scope::Split;
 
 /// A certificate, taken apart; nothing of it is believed yet. It holds no more than a few times as many bytes as the file.
 #[derive(Debug)]
 pub struct Tape<'a> {
-    pub header: Header,
     /// Disjuncts and the box that is their region.
     pub roots: Vec<(Vec<u32>, u32)>,
     pub boxes: Vec<BoxState>,
@@ -77,37 +76,35 @@ pub struct Lemma<'a> {
 /// The longest header.
 const MOST_HEADER_BYTES: u32 = 1 << 20;
 
+/// The header of a file, and the bytes between it and the digest at the end, which is that of everything before it.
+pub fn taken_apart(bytes: &[u8]) -> Result<(Header, &[u8]), Error> {
+    let format = |what: &str| Error::Format(what.into());
+    let mut reader = Reader::new(bytes);
+    if reader.take(MAGIC.len()).ok() != Some(MAGIC) {
+        return Err(format("it does not start as one"));
+    }
+    let n = u32::from_le_bytes(reader.take(4)?.try_into().map_err(|_| format("cut short"))?);
+    if n > MOST_HEADER_BYTES {
+        return Err(format("its header is too long"));
+    }
+    let header = Header::read(reader.take(n as usize)?)?;
+    let body = bytes.len().checked_sub(32).ok_or_else(|| format("cut short"))?;
+    if Sha256::digest(&bytes[..body]).as_slice() != &bytes[body..] {
+        return Err(format("its bytes do not have the digest at its end: it is cut short or was changed"));
+    }
+    let start = MAGIC.len() + 4 + n as usize;
+    if start > body {
+        return Err(format("cut short"));
+    }
+    Ok((header, &bytes[start..body]))
+}
+
 impl<'a> Tape<'a> {
-    /// Takes a certificate apart.
-    pub fn read(bytes: &'a [u8]) -> Result<Self, Error> {
+    /// Takes the records of a certificate apart.
+    pub fn read(records: &'a [u8]) -> Result<Self, Error> {
         let format = |what: &str| Error::Format(what.into());
-        let mut reader = Reader::new(bytes);
-        if reader.take(MAGIC.len()).ok() != Some(MAGIC) {
-            return Err(format("it does not start as one"));
-        }
-        let n = u32::from_le_bytes(reader.take(4)?.try_into().map_err(|_| format("cut short"))?);
-        if n > MOST_HEADER_BYTES {
-            return Err(format("its header is too long"));
-        }
-        let header: Header = serde_json::from_slice(reader.take(n as usize)?)
-            .map_err(|error| Error::Format(format!("its header cannot be read: {error}")))?;
-        if header.format != FORMAT {
-            return Err(Error::Format(format!("it has format {}, this version reads {FORMAT}", header.format)));
-        }
-        if !["verify", "ssim"].contains(&header.job.as_str()) {
-            let job = header.job.escape_debug();
-            return Err(Error::Format(format!("it certifies a job `{job}`, this version checks `verify` and `ssim`")));
-        }
-        let body = bytes.len().checked_sub(32).ok_or_else(|| format("cut short"))?;
-        if Sha256::digest(&bytes[..body]).as_slice() != &bytes[body..] {
-            return Err(format("its bytes do not have the digest at its end: it is cut short or was changed"));
-        }
-        let start = MAGIC.len() + 4 + n as usize;
-        if start > body {
-            return Err(format("cut short"));
-        }
-        let mut tape = Self { header, roots: Vec::new(), boxes: Vec::new(), contexts: Vec::new(), pieces: Vec::new() };
-        let mut reader = Reader::new(&bytes[start..body]);
+        let mut tape = Self { roots: Vec::new(), boxes: Vec::new(), contexts: Vec::new(), pieces: Vec::new() };
+        let mut reader = Reader::new(records);
         let mut n_records = 0;
         loop {
             let tag = reader.byte()?;

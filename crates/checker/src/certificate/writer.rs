@@ -32,7 +32,8 @@ pub enum Origin {
 /// The first failure is kept and ends all writing; [`Self::finish`] returns it, so that a search need not look at every record.
 pub struct Writer<'a> {
     sink: Box<dyn Write + Send + 'a>,
-    digest: Sha256,
+    /// Of all bytes; records alone have none.
+    digest: Option<Sha256>,
     record: Vec<u8>,
     failure: Option<io::Error>,
     n_records: u32,
@@ -55,9 +56,17 @@ impl fmt::Debug for Writer<'_> {
 impl<'a> Writer<'a> {
     /// Starts a certificate.
     pub fn new(sink: impl Write + Send + 'a, header: &Header) -> Self {
-        let mut writer = Self {
+        let mut writer = Self { digest: Some(Sha256::new()), ..Self::records(sink) };
+        writer.record = begin(header);
+        writer.flush();
+        writer
+    }
+
+    /// Starts the records of one question, for a bundle of many.
+    pub fn records(sink: impl Write + Send + 'a) -> Self {
+        Self {
             sink: Box::new(sink),
-            digest: Sha256::new(),
+            digest: None,
             record: Vec::new(),
             failure: None,
             n_records: 0,
@@ -65,13 +74,7 @@ impl<'a> Writer<'a> {
             n_contexts: 0,
             n_pieces: 0,
             held: None,
-        };
-        let text = serde_json::to_string(header).unwrap_or_default();
-        writer.record.extend_from_slice(MAGIC);
-        writer.record.extend_from_slice(&(text.len() as u32).to_le_bytes());
-        writer.record.extend_from_slice(text.as_bytes());
-        writer.flush();
-        writer
+        }
     }
 
     /// The region of these disjuncts, which must have one and the same.
@@ -214,11 +217,14 @@ impl<'a> Writer<'a> {
         self.begin(tag::END);
         self.number(n_records);
         self.end();
-        let digest: [u8; 32] = self.digest.clone().finalize().into();
-        match self.failure.take() {
-            Some(failure) => Err(failure),
-            None => self.sink.write_all(&digest).and_then(|()| self.sink.flush()),
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
         }
+        if let Some(digest) = self.digest.take() {
+            let digest: [u8; 32] = digest.finalize().into();
+            self.sink.write_all(&digest)?;
+        }
+        self.sink.flush()
     }
 
     fn begin(&mut self, tag: u8) {
@@ -240,7 +246,9 @@ impl<'a> Writer<'a> {
             records.extend_from_slice(&self.record);
             return;
         }
-        self.digest.update(&self.record);
+        if let Some(digest) = &mut self.digest {
+            digest.update(&self.record);
+        }
         if self.failure.is_none() {
             self.failure = self.sink.write_all(&self.record).err();
         }
@@ -261,7 +269,17 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn number(bytes: &mut Vec<u8>, mut value: u32) {
+/// What a file starts with: magic and header.
+pub(super) fn begin(header: &Header) -> Vec<u8> {
+    let text = serde_json::to_string(header).unwrap_or_default();
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+/// Appends a LEB128 varint.
+pub(super) fn number(bytes: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
         value >>= 7;

@@ -1,14 +1,14 @@
-use super::{Census, Progress, Rejection, rejection};
-use crate::backward::{Lane, Row, bound};
+use super::{Bounding, Census, Progress, Rejection, rejection};
+use crate::backward::{Lane, Row};
 use crate::certificate::{LeafRecord, Lemma, Part, PieceState, Reader, Tape, to_floats, to_halves};
 use crate::question::Question;
-use crate::scope::{Method, Scope, Split};
+use crate::scope::Split;
 
 /// One context of a certificate.
-pub struct ContextCheck<'a> {
+pub struct ContextCheck<'a, 'r> {
     pub question: &'a Question<'a>,
     pub tape: &'a Tape<'a>,
-    pub relus: &'a [usize],
+    pub relus: &'r [usize],
     pub progress: &'a Progress,
     pub id: u32,
 }
@@ -24,24 +24,23 @@ struct OwnedLane<'a> {
 const LANES: usize = 1024;
 const NUMBERS: usize = 1 << 22;
 
-impl<'a> ContextCheck<'a> {
+impl<'a> ContextCheck<'a, '_> {
     /// Bounds every node over the context, with its lemmas; stops where it turns out that no input lies in it.
-    pub fn scope(
+    pub fn scope<S: Bounding<'a>>(
         &self,
-        (lower, upper): (&[f64], &[f64]),
-        parent: Option<&Scope<'a>>,
+        ends: (&[f64], &[f64]),
+        parent: Option<&S>,
         side: Option<Split>,
         census: &mut Census,
-    ) -> Result<Scope<'a>, Rejection> {
+    ) -> Result<S, Rejection> {
         let wrong = |problem: String| rejection(format!("context {}", self.id), problem);
-        let mut splits = parent.map_or(Vec::new(), |parent| parent.splits().to_vec());
+        let mut splits = parent.map_or_else(|| self.question.held.to_vec(), |parent| parent.splits().to_vec());
         if let Some(side) = side {
             self.check_split(side).map_err(wrong)?;
             splits.push(side);
         }
         let network = self.question.network;
-        let scope = Scope::start(network, lower, upper, &splits, self.question.rounding());
-        let mut scope = scope.within(self.question.set);
+        let mut scope = S::start(self.question, ends, &splits);
         let mut parts = self.tape.contexts[self.id as usize].parts.iter().peekable();
         census.contexts += 1;
         while let Some(node) = scope.next() {
@@ -70,7 +69,7 @@ impl<'a> ContextCheck<'a> {
                 }
             }
             if parent.is_none() {
-                scope.bound_operand(node, Method::Tightest, &with_lemmas);
+                scope.bound_operand(node, &with_lemmas);
             }
             scope.settle(node, parent.filter(|parent| parent.has(node)));
         }
@@ -81,7 +80,12 @@ impl<'a> ContextCheck<'a> {
     }
 
     /// Checks the lemmas of one `ReLU` and takes over what they claim; returns the neurons that they speak of.
-    fn check_lemmas(&self, scope: &mut Scope, node: usize, lemmas: &[&Lemma]) -> Result<Vec<u32>, Rejection> {
+    fn check_lemmas<S: Bounding<'a>>(
+        &self,
+        scope: &mut S,
+        node: usize,
+        lemmas: &[&Lemma],
+    ) -> Result<Vec<u32>, Rejection> {
         let operand = self.question.network.nodes()[node].inputs[0].0;
         let n = self.question.network.nodes()[operand].len();
         let mut lanes: Vec<OwnedLane> = Vec::new();
@@ -97,7 +101,7 @@ impl<'a> ContextCheck<'a> {
             ends.push(lanes.len());
             let n_numbers: usize = lanes.iter().map(|lane| lane.alpha.len() + lane.splits.len()).sum();
             if lanes.len() >= 16 * LANES || n_numbers >= NUMBERS || place + 1 == lemmas.len() {
-                let bounds = Self::bound_owned(scope, operand, &lanes);
+                let bounds = bound_owned(scope, operand, &lanes);
                 let of = &lemmas[place + 1 - ends.len()..=place];
                 let mut first = 0;
                 for (lemma, &end) in of.iter().zip(&ends) {
@@ -133,9 +137,9 @@ impl<'a> ContextCheck<'a> {
     }
 
     /// The leaves of a lemma's proof.
-    fn lemma_lanes<'r>(
+    fn lemma_lanes<'r, S: Bounding<'a>>(
         &self,
-        scope: &Scope,
+        scope: &S,
         proof: &[u8],
         row: Row<'r>,
         lanes: &mut Vec<OwnedLane<'r>>,
@@ -166,7 +170,13 @@ impl<'a> ContextCheck<'a> {
     }
 
     /// Checks every leaf of a tree of pieces that must exclude a disjunct.
-    pub fn check_tree(&self, scope: &Scope, disjunct: u32, root: u32, census: &mut Census) -> Result<(), Rejection> {
+    pub fn check_tree<S: Bounding<'a>>(
+        &self,
+        scope: &S,
+        disjunct: u32,
+        root: u32,
+        census: &mut Census,
+    ) -> Result<(), Rejection> {
         let half_spaces = &self.question.property.disjuncts[disjunct as usize].half_spaces;
         let place = |piece: u32| format!("context {}, disjunct {disjunct}, piece {piece}", self.id);
         let mut lanes: Vec<OwnedLane> = Vec::new();
@@ -193,10 +203,10 @@ impl<'a> ContextCheck<'a> {
                 PieceState::Open => return Err(rejection(place(piece), "nothing settles it")),
             }
             if lanes.len() >= LANES || n_numbers >= NUMBERS || left.is_empty() {
-                let bounds = Self::bound_owned(scope, self.question.network.output().0, &lanes);
+                let bounds = bound_owned(scope, self.question.network.output().0, &lanes);
                 for (&(piece, claim), bound) in leaves.iter().zip(bounds) {
                     // Written so that NaN fails.
-                    let is_proved = claim > 0.0 && bound >= f64::from(claim);
+                    let is_proved = self.question.is_excluded_by(f64::from(claim)) && bound >= f64::from(claim);
                     if !is_proved {
                         let problem = format!("it claims {claim} (positive is needed), its row gives {bound}");
                         return Err(rejection(place(piece), problem));
@@ -212,12 +222,6 @@ impl<'a> ContextCheck<'a> {
         Ok(())
     }
 
-    fn bound_owned(scope: &Scope, node: usize, lanes: &[OwnedLane]) -> Vec<f64> {
-        let lanes: Vec<Lane> =
-            lanes.iter().map(|lane| Lane { row: lane.row, alpha: &lane.alpha, splits: &lane.splits }).collect();
-        bound(scope, node, &lanes)
-    }
-
     /// A split speaks of a neuron that there is.
     fn check_split(&self, split: Split) -> Result<(), String> {
         let node = self.relus.get(split.relu as usize).map(|&node| &self.question.network.nodes()[node]);
@@ -229,8 +233,20 @@ impl<'a> ContextCheck<'a> {
     }
 }
 
+fn bound_owned<'a>(scope: &impl Bounding<'a>, node: usize, lanes: &[OwnedLane]) -> Vec<f64> {
+    let lanes: Vec<Lane> =
+        lanes.iter().map(|lane| Lane { row: lane.row, alpha: &lane.alpha, splits: &lane.splits }).collect();
+    scope.bound(node, &lanes)
+}
+
 /// A lane from its bytes: as many multipliers as splits, and all slopes or none.
-fn owned<'r>(scope: &Scope, row: Row<'r>, alpha: &[u8], beta: &[u8], path: &[Split]) -> Result<OwnedLane<'r>, String> {
+fn owned<'a, 'r>(
+    scope: &impl Bounding<'a>,
+    row: Row<'r>,
+    alpha: &[u8],
+    beta: &[u8],
+    path: &[Split],
+) -> Result<OwnedLane<'r>, String> {
     if beta.len() / 4 != path.len() {
         return Err(format!("{} multipliers for {} splits", beta.len() / 4, path.len()));
     }

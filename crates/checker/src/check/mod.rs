@@ -1,18 +1,22 @@
 //! Accepting or rejecting a certificate.
 
+mod bounding;
 mod context;
 mod walk;
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use crate::backward::{Lane, Row, bound};
-use crate::certificate::{BoxState, Digest, Evaluation, Header, PieceState, Tape};
+use crate::backward::{Lane, Row};
+use crate::certificate::{self, BoxState, Digest, Evaluation, Header, PieceState, Tape};
 use crate::error::Error;
+use crate::exact::{self, ExactScope};
 use crate::question::Question;
-use crate::scope::{Method, Scope, Split};
+use crate::scope::{Scope, Split};
+use bounding::Bounding;
 use context::ContextCheck;
 use walk::{BoxLeaf, BoxWalk};
 
@@ -74,6 +78,19 @@ pub struct Digests {
     pub property: Digest,
 }
 
+/// In which numbers a certificate is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arithmetic {
+    /// In f64, rounded outward.
+    #[default]
+    Outward,
+    /// In numbers that are not rounded: for small networks that are piecewise linear.
+    Exact,
+}
+
+/// Multiplications of exact numbers, at most: several minutes.
+const MOST_EXACT: u64 = 2_000_000_000;
+
 /// Contexts inside each other, at most.
 const MOST_NESTED: usize = 1024;
 
@@ -82,41 +99,71 @@ const MOST_NESTED: usize = 1024;
 /// # Errors
 /// When the bytes are no certificate.
 pub fn header(bytes: &[u8]) -> Result<Header, Error> {
-    Ok(Tape::read(bytes)?.header)
+    Ok(certificate::taken_apart(bytes)?.0)
 }
 
 /// Checks a certificate against a question.
 ///
 /// # Errors
-/// When the bytes are no certificate, or one of other files.
-pub fn check(question: &Question, digests: Digests, bytes: &[u8], progress: &Progress) -> Result<Judgement, Error> {
-    let tape = Tape::read(bytes)?;
-    let wanted = if question.set.is_some() { "ssim" } else { "verify" };
-    if tape.header.job != wanted {
-        return Err(Error::Mismatch(match wanted {
-            "ssim" => "the certificate is about a property, not about similar images: give the property".into(),
-            _ => "the certificate is about images similar to a reference: give image, class and threshold".into(),
-        }));
-    }
-    if question.set.is_some() && tape.header.evaluation != Evaluation::Real {
+/// When the bytes are no certificate, or one of other files; when there are no exact bounds, or too many are needed.
+pub fn check(
+    question: &Question,
+    digests: Digests,
+    bytes: &[u8],
+    arithmetic: Arithmetic,
+    progress: &Progress,
+) -> Result<Judgement, Error> {
+    let (header, records) = certificate::taken_apart(bytes)?;
+    header.is_of(if question.set.is_some() { "ssim" } else { "verify" })?;
+    if question.set.is_some() && header.evaluation != Evaluation::Real {
         // A member of a set need not be one any more once its pixels are rounded to f32.
         return Err(Error::Mismatch("nothing is certified of evaluations in f32 of similar images".into()));
     }
-    for (what, named, given) in
-        [("network", tape.header.network, digests.network), ("property", tape.header.property, digests.property)]
-    {
-        if named != given {
-            return Err(Error::Mismatch(format!(
-                "the certificate is about a {what} with the SHA-256 digest {named}, the given one has {given}"
-            )));
+    digests.are_named_by(&header)?;
+    check_records(&question.of(header.evaluation)?, records, arithmetic, progress)
+}
+
+/// Checks the records of a certificate (or of one question of a bundle).
+///
+/// # Errors
+/// When the bytes are no records; when there are no exact bounds, or too many are needed.
+pub fn check_records(
+    question: &Question,
+    records: &[u8],
+    arithmetic: Arithmetic,
+    progress: &Progress,
+) -> Result<Judgement, Error> {
+    let tape = Tape::read(records)?;
+    let judged = match arithmetic {
+        Arithmetic::Outward => Check::<Scope>::new(question, &tape, progress).run(u64::MAX)?,
+        Arithmetic::Exact => {
+            question.has_exact_bounds()?;
+            Check::<ExactScope>::new(question, &tape, progress).run(MOST_EXACT)?
         }
-    }
-    let question = question.of(tape.header.evaluation)?;
-    let check = Check { question: &question, tape: &tape, relus: question.relus(), progress };
-    Ok(match check.run() {
+    };
+    Ok(match judged {
         Ok(census) => Judgement::Accepted(census),
         Err(rejection) => Judgement::Rejected(rejection),
     })
+}
+
+impl Digests {
+    /// Checks that a certificate is about these files.
+    ///
+    /// # Errors
+    /// When it is not; the message has both digests.
+    pub fn are_named_by(&self, header: &Header) -> Result<(), Error> {
+        for (what, named, given) in
+            [("network", header.network, self.network), ("property", header.property, self.property)]
+        {
+            if named != given {
+                return Err(Error::Mismatch(format!(
+                    "the certificate is about a {what} with the SHA-256 digest {named}, the given one has {given}"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether plain bounds exclude each of these disjuncts over a box: some half-space of each is positive there.
@@ -124,19 +171,26 @@ pub fn check(question: &Question, digests: Digests, bytes: &[u8], progress: &Pro
 /// # Errors
 /// The first disjunct that is not excluded.
 pub fn exclude(question: &Question, disjuncts: &[u32], lower: &[f64], upper: &[f64]) -> Result<(), u32> {
+    exclude_by::<Scope>(question, disjuncts, (lower, upper))
+}
+
+fn exclude_by<'a, S: Bounding<'a>>(
+    question: &Question<'a>,
+    disjuncts: &[u32],
+    (lower, upper): (&[f64], &[f64]),
+) -> Result<(), u32> {
     if lower.iter().zip(upper).any(|(l, u)| l > u) {
         // A box without points.
         return Ok(());
     }
-    let scope = Scope::start(question.network, lower, upper, &[], question.rounding());
-    let scope = scope.within(question.set).complete(Method::Tightest);
+    let scope = S::start(question, (lower, upper), question.held).complete();
     let half_spaces = |disjunct: u32| &question.property.disjuncts[disjunct as usize].half_spaces;
     let rows = disjuncts.iter().flat_map(|&disjunct| half_spaces(disjunct));
     let lanes: Vec<Lane> = rows.map(|row| Lane::plain(Row::HalfSpace(row))).collect();
-    let mut bounds = bound(&scope, question.network.output().0, &lanes).into_iter();
+    let mut bounds = scope.bound(question.network.output().0, &lanes).into_iter();
     for &disjunct in disjuncts {
         let rows: Vec<f64> = bounds.by_ref().take(half_spaces(disjunct).len()).collect();
-        if !rows.iter().any(|&bound| bound > 0.0) {
+        if !rows.iter().any(|&bound| question.is_excluded_by(bound)) {
             return Err(disjunct);
         }
     }
@@ -144,15 +198,48 @@ pub fn exclude(question: &Question, disjuncts: &[u32], lower: &[f64], upper: &[f
 }
 
 /// A certificate being checked.
-struct Check<'a> {
+struct Check<'a, S> {
     question: &'a Question<'a>,
     tape: &'a Tape<'a>,
     relus: Vec<usize>,
     progress: &'a Progress,
+    bounds: PhantomData<fn() -> S>,
 }
 
-impl Check<'_> {
-    fn run(&self) -> Result<Census, Rejection> {
+impl<'a, S: Bounding<'a>> Check<'a, S> {
+    fn new(question: &'a Question<'a>, tape: &'a Tape<'a>, progress: &'a Progress) -> Self {
+        Self { question, tape, relus: question.relus(), progress, bounds: PhantomData }
+    }
+
+    /// # Errors
+    /// If more multiplications than this may be needed.
+    fn run(&self, most: u64) -> Result<Result<Census, Rejection>, Error> {
+        let (pieces, roots) = match self.needed() {
+            Ok(needed) => needed,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let cost = roots.iter().map(|(disjuncts, root)| self.cost(disjuncts, *root, &pieces));
+        let cost = cost.fold(0_u64, u64::saturating_add);
+        if cost > most {
+            return Err(Error::Mismatch(format!(
+                "exact bounds are for small networks: this certificate would take up to {cost} multiplications of long numbers, \
+                 more than {most}; check it without them"
+            )));
+        }
+        let n_parts: u64 = roots.iter().map(|(disjuncts, root)| self.n_parts(disjuncts, *root, &pieces)).sum();
+        self.progress.total.fetch_add(n_parts, Ordering::Relaxed);
+        let mut census = Census::default();
+        for (disjuncts, root) in roots {
+            if let Err(rejection) = self.check_boxes(disjuncts, root, &pieces, &mut census) {
+                return Ok(Err(rejection));
+            }
+        }
+        Ok(Ok(census))
+    }
+
+    /// Which pieces are settled, and the roots that settle every disjunct.
+    #[expect(clippy::type_complexity, reason = "disjuncts and box of each root")]
+    fn needed(&self) -> Result<(Vec<bool>, Vec<(&'a [u32], u32)>), Rejection> {
         let n_disjuncts = self.question.property.disjuncts.len();
         let (is_settled, pieces) = (self.tape.settled_boxes(), self.tape.settled_pieces());
         let mut is_covered = vec![false; n_disjuncts];
@@ -168,13 +255,23 @@ impl Check<'_> {
         if let Some(open) = is_covered.iter().position(|&is_covered| !is_covered) {
             return Err(self.unsettled(open as u32, &is_settled));
         }
-        let mut census = Census::default();
-        let n_parts: u64 = roots.iter().map(|(disjuncts, root)| self.n_parts(disjuncts, *root, &pieces)).sum();
-        self.progress.total.store(n_parts, Ordering::Relaxed);
-        for (disjuncts, root) in roots {
-            self.check_boxes(disjuncts, root, &pieces, &mut census)?;
+        Ok((pieces, roots))
+    }
+
+    /// How many multiplications everything below a box may take.
+    fn cost(&self, disjuncts: &[u32], root: u32, pieces: &[bool]) -> u64 {
+        let network = self.question.network;
+        let (row, scope) = (exact::row_cost(network), exact::scope_cost(network));
+        let mut n_boxes = 0_u64;
+        let mut boxes = vec![root];
+        while let Some(id) = boxes.pop() {
+            match self.tape.boxes[id as usize] {
+                BoxState::Halved { first, .. } => boxes.extend([first, first + 1]),
+                _ => n_boxes += 1,
+            }
         }
-        Ok(census)
+        let n_rows = self.n_parts(disjuncts, root, pieces).saturating_mul(1 + disjuncts.len() as u64);
+        n_boxes.saturating_mul(scope).saturating_add(n_rows.saturating_mul(row))
     }
 
     /// A root's disjuncts exist and have one region.
@@ -315,7 +412,7 @@ impl Check<'_> {
     }
 
     fn check_plain(&self, disjuncts: &[u32], leaf: &BoxLeaf) -> Result<Census, Rejection> {
-        exclude(self.question, disjuncts, &leaf.lower, &leaf.upper).map_err(|disjunct| {
+        exclude_by::<S>(self.question, disjuncts, (&leaf.lower, &leaf.upper)).map_err(|disjunct| {
             let problem = format!("plain bounds do not exclude disjunct {disjunct} there");
             rejection(format!("box {}, {}", leaf.id, leaf.ends()), problem)
         })?;
@@ -336,7 +433,7 @@ impl Check<'_> {
             return Ok(census);
         }
         // Scopes of the contexts around the one that is checked, with the number of contexts below each that are still to come.
-        let mut around: Vec<(Scope, usize)> = Vec::new();
+        let mut around: Vec<(S, usize)> = Vec::new();
         let mut stack: Vec<(u32, Option<Split>, Vec<u32>)> = vec![(context, None, disjuncts.to_vec())];
         while let Some((id, side, disjuncts)) = stack.pop() {
             if around.len() >= MOST_NESTED {
@@ -350,7 +447,7 @@ impl Check<'_> {
                 id,
             };
             let parent = around.last().map(|(scope, _)| scope);
-            let scope = of.scope((&leaf.lower, &leaf.upper), parent, side, &mut census)?;
+            let scope: S = of.scope((&leaf.lower, &leaf.upper), parent, side, &mut census)?;
             if let Some((_, n_left)) = around.last_mut() {
                 *n_left -= 1;
             }
@@ -391,7 +488,8 @@ impl Check<'_> {
 }
 
 impl Census {
-    fn add(&mut self, other: Self) {
+    /// Counts what another part has.
+    pub fn add(&mut self, other: Self) {
         self.boxes += other.boxes;
         self.contexts += other.contexts;
         self.lemmas += other.lemmas;

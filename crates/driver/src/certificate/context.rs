@@ -2,7 +2,7 @@ use bounds::{Ascent, Base, BoundEngine, ErrorKind, Keep, Lane, Proof, Split, Tar
 use checker::certificate::{ContextId, Origin, PieceId, Writer};
 use checker::{Method, Row, Scope};
 
-use super::{Recorder, ReluMap};
+use super::{Recorder, ReluMap, starts};
 use crate::error::Error;
 
 /// A context that was written, and what the checker knows in it.
@@ -25,6 +25,9 @@ pub struct Draft<'p, 'a> {
     map: ReluMap,
     /// How lemmas are optimised.
     ascent: Ascent,
+    /// The engine's bounds with what lemmas say, where they were found by multipliers of what the question holds: without them, the engine
+    /// would optimise what follows over far more than the checker does.
+    narrowed: Option<Base>,
 }
 
 /// The proof of one end of one neuron: leaves that cover the context.
@@ -101,13 +104,20 @@ impl<'p, 'a> Draft<'p, 'a> {
         origin: Origin,
         parent: Option<&'p ContextNotes<'a>>,
     ) -> Self {
-        let mut splits = parent.map_or(Vec::new(), |parent| parent.scope.splits().to_vec());
+        let question = recorder.question;
+        let mut splits = parent.map_or_else(|| question.held.to_vec(), |parent| parent.scope.splits().to_vec());
         if let Origin::Context(_, Some(side)) = origin {
             splits.push(side);
         }
-        let question = recorder.question;
         let scope = Scope::start(question.network, lower, upper, &splits, question.rounding()).within(question.set);
-        Self { id: recorder.writer.context(origin), scope, parent, map: map.clone(), ascent: Ascent::default() }
+        Self {
+            id: recorder.writer.context(origin),
+            scope,
+            parent,
+            map: map.clone(),
+            ascent: Ascent::default(),
+            narrowed: None,
+        }
     }
 
     /// Optimises lemmas in this way.
@@ -170,6 +180,11 @@ impl<'p, 'a> Draft<'p, 'a> {
         }
     }
 
+    /// The engine's bounds, where they are tighter than those that it was given.
+    pub fn take_narrowed(&mut self) -> Option<Base> {
+        self.narrowed.take()
+    }
+
     /// Ends the context.
     pub fn finish(self) -> ContextNotes<'a> {
         ContextNotes { id: self.id, scope: self.scope, map: self.map }
@@ -193,12 +208,17 @@ impl<'p, 'a> Draft<'p, 'a> {
     ) -> Result<(), Error> {
         let operand = recorder.question.network.nodes()[node].inputs[0].0;
         let activation = self.map.node(relu);
+        let own = self.narrowed.take();
+        let (base, after) = own.as_ref().map_or((base, after), |own| (own, own));
         let mut lemmas: Vec<LemmaTree> = Vec::new();
         let undecided = self.scope.undecided(node);
         let has_tree = |neuron: u32| trees.iter().any(|tree| tree.neuron == neuron);
-        let plain: Vec<u32> = undecided.iter().copied().filter(|&neuron| !has_tree(neuron)).collect();
+        let held = recorder.question.held;
+        let is_held = |neuron: u32| held.iter().any(|split| split.relu as usize == relu && split.neuron == neuron);
+        let plain: Vec<u32> =
+            undecided.iter().copied().filter(|&neuron| !has_tree(neuron) && !is_held(neuron)).collect();
         if !plain.is_empty() {
-            lemmas = optimised((engine, base), activation, &plain, &self.ascent)?;
+            lemmas = optimised((engine, base), activation, &plain, (&self.ascent, &self.map.held(&recorder.question)))?;
         }
         let all: Vec<&LemmaTree> = lemmas.iter().chain(trees).collect();
         let n_slopes = self.scope.n_slopes();
@@ -243,7 +263,15 @@ impl<'p, 'a> Draft<'p, 'a> {
         if !learnt.is_empty() {
             self.scope.relook(operand);
         }
-        let entries = engine.relu_entries(after)?;
+        let mut narrowed = None;
+        if !held.is_empty() {
+            let ends = |&(neuron, is_upper, claim): &(u32, bool, f32)| {
+                if is_upper { (neuron, f32::NEG_INFINITY, -claim) } else { (neuron, claim, f32::INFINITY) }
+            };
+            let bounds: Vec<(u32, f32, f32)> = learnt.iter().map(ends).collect();
+            narrowed = engine.tightened(base, activation, &bounds, Ascent { steps: 0, ..self.ascent })?;
+        }
+        let entries = engine.relu_entries(narrowed.as_ref().unwrap_or(after))?;
         let entries = entries.get(relu).map_or(&[][..], |(_, entries)| *entries);
         recorder.writer.slopes(relu as u32, entries);
         let n = recorder.question.network.nodes()[node].len();
@@ -252,6 +280,7 @@ impl<'p, 'a> Draft<'p, 'a> {
         neurons.sort_unstable();
         neurons.dedup();
         self.settle(node, &neurons);
+        self.narrowed = narrowed.or(own);
         Ok(())
     }
 }
@@ -261,14 +290,28 @@ fn optimised(
     (engine, base): (&BoundEngine, &Base),
     activation: u32,
     neurons: &[u32],
-    ascent: &Ascent,
+    (ascent, held): (&Ascent, &[Split]),
 ) -> Result<Vec<LemmaTree>, Error> {
     let splits: Vec<(Split, f32)> = base.splits().iter().map(|split| (*split, 0.0)).collect();
-    let ends = neurons.iter().flat_map(|&neuron| [false, true].map(|is_upper| (neuron, is_upper)));
-    let lanes: Vec<Lane> =
-        ends.map(|(neuron, is_upper)| Lane { neuron, is_upper, splits: &splits, alpha: &[], weight: 0.0 }).collect();
+    let ends: Vec<(u32, bool)> =
+        neurons.iter().flat_map(|&neuron| [false, true].map(|is_upper| (neuron, is_upper))).collect();
+    let target = Target::Operand(activation);
+    let starts = match held {
+        [] => Ok(vec![splits.clone(); ends.len()]),
+        // All splits of the base are held.
+        held => starts(engine, base, target, &ends, held),
+    };
+    let starts = match starts {
+        Err(Error::Bounds(bounds::Error { kind: ErrorKind::NotOptimised })) => return Ok(Vec::new()),
+        starts => starts?,
+    };
+    let lanes: Vec<Lane> = ends
+        .iter()
+        .zip(&starts)
+        .map(|(&(neuron, is_upper), splits)| Lane { neuron, is_upper, splits, alpha: &[], weight: 0.0 })
+        .collect();
     let keep = Keep { proof: true, ..Keep::default() };
-    let ended = match engine.ascend(base, Target::Operand(activation), &lanes, ascent, keep) {
+    let ended = match engine.ascend(base, target, &lanes, ascent, keep) {
         Err(bounds::Error { kind: ErrorKind::NotOptimised }) => return Ok(Vec::new()),
         ended => ended?,
     };

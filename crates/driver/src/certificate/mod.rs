@@ -4,6 +4,7 @@
 //! certificate does not depend on how close the engine's bounds and the checker's are. What they do not accept is split further.
 
 mod context;
+mod preimage;
 
 use std::io::{self, Write};
 
@@ -17,6 +18,7 @@ use crate::error::Error;
 use crate::search::Objective;
 
 pub use context::{ContextNotes, Draft, LemmaTree, Offered};
+pub use preimage::{CertifiedPreimage, PreimageCertificate};
 
 /// Writes the certificate of one question.
 #[derive(Debug)]
@@ -41,6 +43,11 @@ impl<'a> Recorder<'a> {
         let question = Question::new(network, property).and_then(|question| question.of(header.evaluation));
         let question = question.map_err(|error| Error::Certificate(error.to_string()))?;
         Ok(Self { relus: question.relus(), question, writer: Writer::new(sink, header) })
+    }
+
+    /// Starts the records of one question of many, for a bundle.
+    pub fn of_question(question: Question<'a>, sink: impl Write + Send + 'a) -> Self {
+        Self { relus: question.relus(), question, writer: Writer::records(sink) }
     }
 
     /// The same certificate, of a question about these images only; the property is [`SimilarImages::misclassified`].
@@ -83,6 +90,20 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// Writes that plain bounds exclude every disjunct, if the checker sees that; they must have one region.
+    pub(crate) fn plainly(&mut self) -> bool {
+        let disjuncts = &self.question.property.disjuncts;
+        let Some(first) = disjuncts.first() else { return false };
+        let all: Vec<u32> = (0..disjuncts.len() as u32).collect();
+        let is_one = disjuncts.iter().all(|disjunct| disjunct.region == first.region);
+        if !is_one || checker::exclude(&self.question, &all, &first.region.lower, &first.region.upper).is_err() {
+            return false;
+        }
+        let root = self.writer.boxes(&(0..disjuncts.len()).collect::<Vec<_>>());
+        self.writer.plain(root);
+        true
+    }
+
     /// The region, for these disjuncts.
     pub(crate) fn region(&mut self, objective: &Objective, disjuncts: &[usize]) -> BoxId {
         let places: Vec<usize> = disjuncts.iter().map(|&disjunct| objective.disjuncts[disjunct].0).collect();
@@ -111,11 +132,14 @@ impl<'a> Recorder<'a> {
     ) -> Result<bool, Error> {
         let Some(map) = ReluMap::new(self.question.network, &objective.network) else { return Ok(false) };
         self.writer.hold();
-        let is_accepted = self.offer_optimised(objective, engine, &map, (id, ends), ascent);
-        self.writer.release(matches!(is_accepted, Ok(true)));
-        is_accepted
+        let offered = self.offer_optimised(objective, engine, &map, (id, ends), ascent);
+        let is_accepted = matches!(&offered, Ok(Some(leaves)) if leaves.iter().all(|leaf| leaf.is_accepted));
+        self.writer.release(is_accepted);
+        offered.map(|_| is_accepted)
     }
 
+    /// Writes a context of a box and a leaf for each disjunct that the checker accepts; what became of each, or nothing where there are no
+    /// optimised bounds.
     fn offer_optimised(
         &mut self,
         objective: &Objective,
@@ -123,42 +147,67 @@ impl<'a> Recorder<'a> {
         map: &ReluMap,
         (id, ends): (BoxId, &[f32]),
         ascent: Ascent,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Vec<OfferedLeaf>>, Error> {
         let (lower, upper) = ends.split_at(ends.len() / 2);
-        let base = match engine.base((lower, upper), None, &[], ascent) {
+        let held = map.held(&self.question);
+        let base = match engine.base((lower, upper), None, &held, ascent) {
             // Optimised in f64, which leaves nothing to be written.
-            Err(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } }) => return Ok(false),
+            Err(bounds::Error { kind: bounds::ErrorKind::Magnitude { .. } }) => return Ok(None),
             base => base?,
         };
-        let Some(base) = base else { return Ok(false) };
+        let Some(base) = base else { return Ok(None) };
         let (lower, upper) = within(&objective.region, ends);
         let mut draft = Draft::new(self, (&lower, &upper), map, Origin::Box(id), None).with_ascent(ascent);
         draft.advance(self, engine, &base, None)?;
+        let base = draft.take_narrowed().unwrap_or(base);
         let notes = draft.finish();
         let rows: Vec<(usize, usize)> = (objective.disjuncts.iter().enumerate())
             .flat_map(|(disjunct, (_, rows))| rows.clone().map(move |row| (disjunct, row)))
             .collect();
-        let lanes: Vec<bounds::Lane> = rows
+        let asked: Vec<(u32, bool)> = rows.iter().map(|&(_, row)| (row as u32, false)).collect();
+        let starts = starts(engine, &base, Target::Outputs, &asked, &held)?;
+        let lanes: Vec<bounds::Lane> = asked
             .iter()
-            .map(|&(_, row)| bounds::Lane { neuron: row as u32, is_upper: false, splits: &[], alpha: &[], weight: 0.0 })
+            .zip(&starts)
+            .map(|(&(neuron, is_upper), splits)| bounds::Lane { neuron, is_upper, splits, alpha: &[], weight: 0.0 })
             .collect();
         let keep = Keep { proof: true, ..Keep::default() };
         let ascent = Ascent { margin: f64::INFINITY, ..ascent };
         let ended = engine.ascend(&base, Target::Outputs, &lanes, &ascent, keep)?;
         let mut offered = Vec::new();
+        let mut ended = ended.into_iter();
         for (disjunct, (place, of)) in objective.disjuncts.iter().enumerate() {
-            let best = of.clone().max_by(|&a, &b| ended[a].bound.total_cmp(&ended[b].bound));
-            let Some(best) = best else { return Ok(false) };
-            let alpha = ended[best].proof.as_ref().map_or(Box::default(), |proof| proof.alpha.clone());
+            let of_rows = ended.by_ref().take(of.len()).enumerate();
+            let Some((row, best)) = of_rows.max_by(|(_, a), (_, b)| a.bound.total_cmp(&b.bound)) else {
+                return Ok(None);
+            };
+            let (alpha, beta) = best
+                .proof
+                .map_or_else(Default::default, |proof| (proof.alpha, held.iter().copied().zip(proof.beta).collect()));
             let piece = self.writer.tree(notes.id, *place);
-            let (path, beta) = (Vec::new(), Vec::new());
-            offered.push(Offered { piece, disjunct, row: best - of.start, path, beta, alpha });
+            offered.push(Offered { piece, disjunct, row, path: Vec::new(), beta, alpha });
         }
-        Ok(self.leaves(objective, &notes, &offered).into_iter().all(|is_accepted| is_accepted))
+        let bounds = self.leaf_bounds(objective, &notes, &offered);
+        let leaf = |(leaf, (bound, is_accepted)): (Offered, (f64, bool))| OfferedLeaf {
+            is_accepted,
+            bound,
+            beta: leaf.beta.iter().map(|(_, beta)| *beta).collect(),
+        };
+        Ok(Some(offered.into_iter().zip(bounds).map(leaf).collect()))
     }
 
     /// Writes those leaves that the checker accepts; says which.
     pub(crate) fn leaves(&mut self, objective: &Objective, notes: &ContextNotes<'a>, offered: &[Offered]) -> Vec<bool> {
+        self.leaf_bounds(objective, notes, offered).into_iter().map(|(_, is_accepted)| is_accepted).collect()
+    }
+
+    /// As [`Self::leaves`], with the checker's bounds.
+    fn leaf_bounds(
+        &mut self,
+        objective: &Objective,
+        notes: &ContextNotes<'a>,
+        offered: &[Offered],
+    ) -> Vec<(f64, bool)> {
         let n_slopes = notes.scope.n_slopes();
         let prepared: Vec<_> = offered.iter().map(|leaf| leaf.prepare(notes, n_slopes)).collect();
         let lanes: Vec<Lane> = offered
@@ -173,8 +222,9 @@ impl<'a> Recorder<'a> {
         let mut is_accepted = Vec::new();
         for ((leaf, (alpha, splits)), bound) in offered.iter().zip(&prepared).zip(bounds) {
             let claim = checker::claim(bound);
-            is_accepted.push(claim > 0.0);
-            if claim > 0.0 {
+            let is_proved = self.question.is_excluded_by(f64::from(claim));
+            is_accepted.push((bound, is_proved));
+            if is_proved {
                 let beta: Vec<f32> = splits.iter().map(|(_, beta)| *beta).collect();
                 self.writer.leaf(leaf.piece, leaf.row, claim, alpha, &beta);
             }
@@ -198,6 +248,48 @@ impl<'a> Recorder<'a> {
     pub(crate) fn decide(&mut self, piece: PieceId, split: checker::Split) -> [PieceId; 2] {
         self.writer.decide(piece, split.relu, split.neuron)
     }
+}
+
+/// What the multipliers of held splits start from, for each row (neuron, whether its upper end): one of them alone, or none.
+fn starts(
+    engine: &BoundEngine,
+    base: &bounds::Base,
+    target: Target,
+    rows: &[(u32, bool)],
+    held: &[Split],
+) -> Result<Vec<Vec<(Split, f32)>>, Error> {
+    /// Rows that are tried together.
+    const AT_ONCE: usize = 64;
+    let alone = |k: usize| held.iter().enumerate().map(|(at, split)| (*split, f32::from(at == k))).collect();
+    let tried: Vec<Vec<(Split, f32)>> = (0..=held.len()).rev().map(alone).collect();
+    let mut found = Vec::with_capacity(rows.len());
+    for rows in rows.chunks(AT_ONCE) {
+        if tried.len() == 1 {
+            found.extend(rows.iter().map(|_| Vec::new()));
+            continue;
+        }
+        let lane = |&(neuron, is_upper): &(u32, bool)| {
+            tried.iter().map(move |splits| bounds::Lane { neuron, is_upper, splits, alpha: &[], weight: 0.0 })
+        };
+        let lanes: Vec<bounds::Lane> = rows.iter().flat_map(lane).collect();
+        let ascent = Ascent { steps: 0, ..Ascent::default() };
+        let ended = engine.ascend(base, target, &lanes, &ascent, Keep::default())?;
+        for ended in ended.chunks(tried.len()) {
+            let best = (0..tried.len()).reduce(|best, k| if ended[k].bound > ended[best].bound { k } else { best });
+            found.push(tried[best.unwrap_or(0)].clone());
+        }
+    }
+    Ok(found)
+}
+
+/// What became of a leaf that was offered.
+#[derive(Debug)]
+struct OfferedLeaf {
+    is_accepted: bool,
+    /// The checker's bound of its row.
+    bound: f64,
+    /// The multipliers of what the question holds.
+    beta: Vec<f32>,
 }
 
 /// Ends of a box as the checker sees them: the region is no wider than its f32 ends.
@@ -225,6 +317,16 @@ impl ReluMap {
         let (ours, theirs) = (relus(raw), relus(simple));
         let is_same = ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| a.1 == b.1);
         is_same.then(|| Self { nodes: theirs.into_iter().map(|(node, _)| node).collect() })
+    }
+
+    /// The splits that hold wherever a question is asked, as the engine names them.
+    fn held(&self, question: &Question) -> Vec<Split> {
+        let split = |held: &checker::Split| Split {
+            node: self.node(held.relu as usize),
+            neuron: held.neuron,
+            is_active: held.is_active,
+        };
+        question.held.iter().map(split).collect()
     }
 
     /// The engine's node of a `ReLU`.

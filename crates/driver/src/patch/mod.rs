@@ -2,6 +2,7 @@
 
 mod attack;
 mod blocks;
+mod claim;
 mod descent;
 mod refine;
 mod region;
@@ -13,6 +14,7 @@ mod verdict;
 
 pub use attack::{Contents, Patch, PatchAttack, Placement, Positions};
 pub use blocks::SIDES;
+pub use claim::PatchClaim;
 pub use region::{Ends, PatchRegion, Substitution};
 pub use scale::{Enclosed, PixelScale};
 pub use stencil::Stencil;

@@ -1,3 +1,5 @@
+mod measured;
+
 use std::sync::Arc;
 
 use bounds::{BoundEngine, Device, Optimised, Recipe};
