@@ -347,7 +347,7 @@ fn check_constrained(
     let output = stream.below(network.n_outputs()) as u32;
     let value = |values: &[Vec<f64>]| values[values.len() - 1][output as usize];
     let below: Vec<&&Vec<Vec<f64>>> = held.iter().filter(|values| value(values) <= 0.0).collect();
-    for _ in 0..1 + stream.below(2) {
+    for _ in 0..=stream.below(2) {
         for (activation, neurons) in engine.constrainable(&base).unwrap() {
             let operand = network.node(NodeId(activation as usize)).inputs[0].0;
             // One of the points chooses the sides of some splits.
@@ -387,29 +387,25 @@ fn check_constrained(
                 .zip(&neurons)
                 .map(|(ended, &(neuron, ..))| (activation, neuron, ended[0].bound, -ended[1].bound))
                 .collect();
-            match engine.constrained(&base, &bounds, &extra).unwrap() {
-                Some(part) => {
-                    assert!(part.is_constrained());
-                    let lane = Lane { neuron: output, is_upper: false, splits: &[], alpha: &[], weight: 0.0 };
-                    let ascent = random_ascent(stream);
-                    let narrow = engine.ascend(&part, Target::Outputs, &[lane], &ascent, Keep::default()).unwrap();
-                    let precise = engine.ascend_precisely(&part, &[lane], &ascent, Keep::default()).unwrap();
-                    for values in &within {
-                        let y = value(values);
-                        assert!(f64::from(narrow[0].bound) <= y, "seed {seed}: {y} is below {}", narrow[0].bound);
-                        let error = 1e-12 * (1.0 + y.abs());
-                        assert!(precise[0].bound <= y + error, "seed {seed}: {y} is below {}", precise[0].bound);
-                    }
-                    // The points of the next layer need not satisfy this one's splits.
-                    if extra.is_empty() {
-                        base = part;
-                    }
-                }
-                None => {
-                    counts.nothing_left += 1;
-                    assert!(within.is_empty(), "seed {seed}: a constrained base holds nothing, but {:?}", within[0][0]);
-                    return;
-                }
+            let Some(part) = engine.constrained(&base, &bounds, &extra).unwrap() else {
+                counts.nothing_left += 1;
+                assert!(within.is_empty(), "seed {seed}: a constrained base holds nothing, but {:?}", within[0][0]);
+                return;
+            };
+            assert!(part.is_constrained());
+            let lane = Lane { neuron: output, is_upper: false, splits: &[], alpha: &[], weight: 0.0 };
+            let ascent = random_ascent(stream);
+            let narrow = engine.ascend(&part, Target::Outputs, &[lane], &ascent, Keep::default()).unwrap();
+            let precise = engine.ascend_precisely(&part, &[lane], &ascent, Keep::default()).unwrap();
+            for values in &within {
+                let y = value(values);
+                assert!(f64::from(narrow[0].bound) <= y, "seed {seed}: {y} is below {}", narrow[0].bound);
+                let error = 1e-12 * (1.0 + y.abs());
+                assert!(precise[0].bound <= y + error, "seed {seed}: {y} is below {}", precise[0].bound);
+            }
+            // The points of the next layer need not satisfy this one's splits.
+            if extra.is_empty() {
+                base = part;
             }
         }
     }

@@ -1,5 +1,6 @@
 use bounds::{Ascent, Base, BoundEngine, Optimised, Recipe, Split};
 use checker::certificate::Origin;
+use network::{LinearMap, Op};
 
 use crate::certificate::{ContextNotes, Draft, Recorder, ReluMap};
 use crate::error::Error;
@@ -42,7 +43,7 @@ type Turn = (u64, usize, u64);
 const TURNS: [Turn; 4] =
     [(2_048, 0, 0), (4_096, 6, 100_000_000_000), (8_192, 9, 500_000_000_000), (16_384, 12, 1_500_000_000_000)];
 
-/// Those of them that all disjuncts share; each that they leave open is then decided by parts of its own.
+/// Those of them that come before parts where the network is a chain with convolutions.
 const SHARED_TURNS: usize = 2;
 
 /// The turns over half of what the turns before could not decide.
@@ -91,8 +92,10 @@ impl<'a> ReluPlan<'a> {
             Some(recorder) => Some(self.note_root(recorder, &engine, &root, open)?),
             None => None,
         };
-        // What a certificate cannot express comes after fewer turns.
-        let turns = if recorder.is_some() { &TURNS[..] } else { &TURNS[..SHARED_TURNS] };
+        // Parts are what a certificate cannot express.
+        let has_parts = recorder.is_none();
+        let early = has_parts && self.has_convolutions();
+        let turns = if early { &TURNS[..SHARED_TURNS] } else { &TURNS[..] };
         // Halves that are still to be decided, each with its disjuncts; the last first.
         let mut left: Vec<(Noted<'r>, Vec<usize>, &[Turn])> = vec![((root, notes), open.to_vec(), turns)];
         let mut least = f64::INFINITY;
@@ -104,9 +107,12 @@ impl<'a> ReluPlan<'a> {
                     outcome.meet(least.min(bound));
                     return Ok(end);
                 }
-                Turned::Left(open, whole, _) if recorder.is_none() => {
-                    outcome.meet(least);
-                    return self.by_parts(&engine, &whole.0, &open, (clock, observer, outcome));
+                Turned::Left(open, whole, _) if has_parts && (early || !whole.0.splits().is_empty()) => {
+                    let end = self.by_parts(&engine, &whole.0, &open, (clock, observer, outcome))?;
+                    if end != End::Verified {
+                        outcome.meet(least);
+                        return Ok(end);
+                    }
                 }
                 Turned::Left(open, whole, split) => {
                     let (base, notes) = *whole;
@@ -138,6 +144,14 @@ impl<'a> ReluPlan<'a> {
         }
         outcome.meet(least);
         Ok(End::Verified)
+    }
+
+    /// Whether the network is a chain with convolutions: too many of its neurons see a small part of the inputs to be sharpened in
+    /// more turns, which its few dense layers do not need once they are confined.
+    fn has_convolutions(&self) -> bool {
+        let nodes = self.objective.network.nodes();
+        let is_conv = |op: &Op| matches!(op, Op::Affine(affine) if matches!(affine.map, LinearMap::Conv(_)));
+        nodes.iter().any(|node| is_conv(&node.op)) && nodes.iter().all(|node| node.inputs.len() < 2)
     }
 
     /// Decides disjuncts one after another, each by parts of a base.

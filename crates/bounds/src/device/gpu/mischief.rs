@@ -115,7 +115,8 @@ fn lanes_that_are_none_never_exclude_anything() {
     let ascent = Ascent { steps: 4, ..Ascent::default() };
     let keep = Keep { duals: true, gaps: 4, minimiser: true, proof: true };
     let rows = 0..network.n_outputs() as u32;
-    let lanes: Vec<Lane> = rows.map(|neuron| Lane { neuron, is_upper: false, splits: &[], alpha: &[] }).collect();
+    let lanes: Vec<Lane> =
+        rows.map(|neuron| Lane { neuron, is_upper: false, splits: &[], alpha: &[], weight: 0.0 }).collect();
     let bounds = |engine: &BoundEngine, (lower, upper): &(Vec<f32>, Vec<f32>)| -> Vec<f32> {
         let base = engine.base((lower, upper), None, &[], ascent).unwrap().unwrap();
         let ended = engine.ascend(&base, Target::Outputs, &lanes, &ascent, keep).unwrap();
