@@ -492,7 +492,7 @@ fn rewritten(path: &Path, change: impl Fn(&mut Value)) {
         change(&mut record);
         let body = format!("{key} {record}");
         let digest = Sha256::digest(body.as_bytes());
-        let sum: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let sum = digest[..4].iter().fold(String::new(), |sum, byte| sum + &format!("{byte:02x}"));
         writeln!(lines, "{sum} {body}").unwrap();
     }
     fs::write(path, lines).unwrap();

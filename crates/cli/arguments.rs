@@ -334,6 +334,9 @@ pub struct PreimageTask {
     /// Share of a piece's samples that each layer may lose where corners are cut off, in [0, 1) [default: 0, or 0.02 where more than 8 inputs vary]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub trim: Option<f64>,
+    /// Whether to enumerate the cells of a small network, where all `ReLU`s keep their sides: coverage 1 (at most 4 inputs that vary) [default: auto, where that should be cheaper than to search]
+    #[arg(long, value_name = "WHEN")]
+    pub cells: Option<CellsName>,
     /// Also compute the coverage from exact volumes and a second search on the other side of the boundary (at most 6 inputs that vary)
     #[arg(long)]
     #[serde(default)]
@@ -345,6 +348,20 @@ pub struct PreimageTask {
     /// Fresh samples that decide; the reported figures take twice as many [default: 131072]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub report_samples: Option<usize>,
+}
+
+/// When the cells of a small network are enumerated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CellsName {
+    /// Where that should be cheaper than to search
+    Auto,
+    /// Wherever it is possible and there are not too many
+    Prefer,
+    /// However many there are; where it is impossible, it is an error
+    Always,
+    /// Never
+    Never,
 }
 
 /// What to do with a preimage that was found before.

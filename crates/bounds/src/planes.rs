@@ -246,8 +246,9 @@ impl Plane {
         Self { a: self.a.clone(), b: b.next_down() }
     }
 
-    /// Lowered by what any f64 evaluation may lose where `|x_i| ≤ high_i`; nothing finite is lost to a NaN.
-    fn after_rounding(mut self, high: &[f64]) -> Self {
+    /// The plane lowered by what any f64 evaluation may lose where `|x_i| ≤ high_i`; nothing finite is lost to a NaN.
+    #[must_use]
+    pub fn after_rounding(mut self, high: &[f64]) -> Self {
         let gamma = f64::from(Arithmetic::HOST_F64.gamma(self.a.len() + 4));
         let size: f64 = self.a.iter().zip(high).map(|(a, high)| a.abs() * high).sum::<f64>() + self.b.abs();
         self.b = (self.b - 2.0 * gamma * size - 1e-300).next_down();

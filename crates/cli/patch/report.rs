@@ -58,7 +58,7 @@ fn figures(page: &mut String, summary: &SummaryFields) {
         (
             "accuracy",
             percent(summary.clean_accuracy),
-            format!("of {images} images keep their class without a patch, {} do not", misclassified),
+            format!("of {images} images keep their class without a patch, {misclassified} do not"),
         ),
         (
             "certified accuracy",

@@ -14,11 +14,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use driver::Limits;
-use driver::preimage::{Certified, PreimageOptions, PreimageProblem, PreimageSearch, Round};
+use driver::preimage::{Cells, Certified, PreimageOptions, PreimageProblem, PreimageSearch, Round};
 use driver::{CertifiedPreimage, PreimageCertificate};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::arguments::{PreimageCommand, PreimageTask};
+use crate::arguments::{CellsName, PreimageCommand, PreimageTask};
 use crate::session::Session;
 use crate::status::Status;
 use crate::{certificate, console};
@@ -60,6 +60,12 @@ fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
         interrupt: session.interrupt.clone(),
         n_samples: task.search_samples,
         trim: task.trim,
+        cells: match task.cells {
+            None | Some(CellsName::Auto) => Cells::Auto,
+            Some(CellsName::Prefer) => Cells::Preferred,
+            Some(CellsName::Always) => Cells::Always,
+            Some(CellsName::Never) => Cells::Never,
+        },
         n_report: task.report_samples.unwrap_or(default.n_report),
         known,
     };

@@ -30,6 +30,9 @@ pub struct PreimageResult {
     /// Whether polytopes share no volume.
     disjoint: bool,
     subdomains: u64,
+    /// Cells of the network, if these were enumerated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cells: Option<u64>,
     search_seed: u64,
     region: RegionFields,
     output_polytopes: Vec<OutputFields>,
@@ -118,6 +121,7 @@ impl PreimageResult {
             samples: outcome.n_samples,
             disjoint: outcome.is_disjoint,
             subdomains: outcome.subdomains,
+            cells: outcome.n_cells,
             search_seed: seed,
             region: RegionFields { lower, upper },
             output_polytopes: problem.targets.iter().map(output).collect(),

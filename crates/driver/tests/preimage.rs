@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bounds::Device;
 use driver::preimage::{
-    Audit, AuditOptions, Certified, Marginal, Mode, OutputPolytope, PreimageOptions, PreimageOutcome, PreimageProblem,
-    PreimageSearch, PreimageStop, Prior,
+    Audit, AuditOptions, Cells, Certified, Marginal, Mode, OutputPolytope, PreimageOptions, PreimageOutcome,
+    PreimageProblem, PreimageSearch, PreimageStop, Prior,
 };
 use driver::{Interrupt, Limits};
 use network::{Activation, Affine, BoxRegion, Dense, LinearMap, Network, NodeId, Op};
@@ -48,7 +48,8 @@ fn network(stream: &mut Stream, widths: &[usize]) -> Network {
 
 fn options(coverage: f64, subdomains: u64) -> PreimageOptions {
     let limits = Limits { subdomains: Some(subdomains), ..Limits::default() };
-    PreimageOptions { coverage, limits, n_report: 1 << 14, ..PreimageOptions::default() }
+    // The search itself is tested here; networks as small as these would be enumerated.
+    PreimageOptions { coverage, limits, n_report: 1 << 14, cells: Cells::Never, ..PreimageOptions::default() }
 }
 
 fn solve(problem: &PreimageProblem, options: &PreimageOptions) -> PreimageOutcome {

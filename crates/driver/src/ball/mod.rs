@@ -67,11 +67,11 @@ impl Ball<'_> {
 
     /// The input that the reference itself is.
     pub fn centre(&self) -> Vec<f64> {
+        if self.scale.parts().0.is_empty() {
+            return self.reference.pixels().to_vec();
+        }
         let area = self.area();
         let pixels = self.reference.pixels().iter().enumerate();
-        if self.scale.parts().0.is_empty() {
-            return pixels.map(|(_, &pixel)| pixel).collect();
-        }
         pixels.map(|(i, &pixel)| f64::from(self.scale.input(i / area, pixel))).collect()
     }
 

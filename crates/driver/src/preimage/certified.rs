@@ -1,12 +1,14 @@
 use bounds::Device;
 
 use crate::error::Error;
+use crate::preimage::cells::Cells;
 use crate::preimage::element::Element;
+use crate::preimage::options::PreimageOptions;
 use crate::preimage::outcome::PreimageOutcome;
 use crate::preimage::piece::negated;
 use crate::preimage::problem::{Mode, OutputPolytope, PreimageProblem};
 use crate::preimage::reduced::Reduced;
-use crate::preimage::search::{PreimageOptions, PreimageSearch};
+use crate::preimage::search::PreimageSearch;
 use crate::preimage::volume::{MOST_INPUTS, Volume};
 
 /// A coverage from computed volumes and from polytopes on both sides of the preimage's boundary: no sampling, no confidence.
@@ -52,7 +54,8 @@ impl Certified {
         options: &PreimageOptions,
     ) -> Result<Self, Error> {
         Self::check(problem)?;
-        if !found.is_disjoint {
+        // What is counted twice only makes an over-approximation larger.
+        if problem.mode == Mode::Under && !found.is_disjoint {
             return Err(Error::question("the coverage cannot be certified: the polytopes overlap"));
         }
         let reduced = Reduced::new(problem)?;
@@ -74,8 +77,15 @@ impl Certified {
             // As near to the preimage from inside as from outside.
             options.coverage = 0.5 + 0.5 / options.coverage;
         }
+        // All cells leave nothing open.
+        options.cells = if options.cells == Cells::Never { Cells::Never } else { Cells::Preferred };
         let opposite = PreimageSearch::new(&other, device)?.run(&options, &mut |_| {})?;
-        let opposite = union(&opposite.elements, region)?;
+        let opposite = if opposite.is_disjoint {
+            let add = |total: Volume, element| Ok::<_, Error>(sum(total, volume(element, region, &[])?));
+            opposite.elements.iter().try_fold(Volume::default(), add)?
+        } else {
+            union(&opposite.elements, region)?
+        };
         let coverage = match problem.mode {
             Mode::Under => {
                 let most = 1.0 - (opposite.value - opposite.error).max(0.0);

@@ -70,14 +70,21 @@
 //! ```
 
 mod audit;
+mod cells;
 mod certified;
 mod element;
+mod enumerated;
 mod interval;
+mod linear_piece;
+mod linear_program;
+mod options;
 mod outcome;
 mod piece;
 mod prior;
 mod problem;
 mod reduced;
+mod reverse;
+mod sampling;
 mod search;
 mod special;
 mod splitting;
@@ -85,14 +92,17 @@ mod stream;
 mod tree;
 mod trim;
 mod volume;
+mod walk;
 
 pub use audit::{Audit, AuditOptions};
 pub use bounds::Plane;
+pub use cells::Cells;
 pub use certified::Certified;
 pub use element::Element;
 pub use interval::{Interval, clopper_pearson};
+pub use options::PreimageOptions;
 pub use outcome::{PreimageOutcome, PreimageStop, Round};
 pub use prior::{Marginal, Prior};
 pub use problem::{Mode, OutputPolytope, PreimageProblem};
-pub use search::{PreimageOptions, PreimageSearch};
+pub use search::PreimageSearch;
 pub use volume::Volume;

@@ -33,6 +33,8 @@ pub struct PreimageOutcome {
     pub subdomains: u64,
     /// How it went.
     pub rounds: Vec<Round>,
+    /// How many cells there are, if these were enumerated.
+    pub n_cells: Option<u64>,
 }
 
 /// Why a search ended.
@@ -42,6 +44,8 @@ pub enum PreimageStop {
     Target,
     /// Nothing is left to split.
     Exhausted,
+    /// Every cell of the network was looked at.
+    Enumerated,
     /// Time is up.
     TimeLimit,
     /// So many pieces were bounded.
@@ -69,6 +73,7 @@ impl PreimageStop {
         match self {
             Self::Target => "target",
             Self::Exhausted => "exhausted",
+            Self::Enumerated => "all cells",
             Self::TimeLimit => "time limit",
             Self::SubdomainLimit => "subdomain limit",
             Self::Interrupted => "interrupted",

@@ -161,6 +161,21 @@ impl Piece {
         Self { ends, splits, held, samples, base, boxed: None, parts, tally, serial }
     }
 
+    /// The mean of the samples; without any, the middle of the box.
+    pub fn mean(&self) -> Vec<f32> {
+        let (lower, upper) = self.sides();
+        let n = lower.len();
+        if self.samples.len() == 0 {
+            return lower.iter().zip(upper).map(|(l, u)| 0.5 * l + 0.5 * u).collect();
+        }
+        let mut mean = vec![0.0_f32; n];
+        let count = self.samples.len() as f32;
+        for x in self.samples.points.chunks_exact(n) {
+            x.iter().zip(&mut mean).for_each(|(x, mean)| *mean += x / count);
+        }
+        mean
+    }
+
     /// The lower and upper ends of the box.
     pub fn sides(&self) -> (&[f32], &[f32]) {
         self.ends.split_at(self.ends.len() / 2)

@@ -3,72 +3,33 @@ mod measured;
 use std::sync::Arc;
 
 use bounds::{BoundEngine, Device, Optimised, Recipe};
-use network::NodeId;
 use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::preimage::element::Element;
-use crate::preimage::interval::{Interval, clopper_pearson};
+use crate::preimage::interval::clopper_pearson;
+use crate::preimage::options::PreimageOptions;
 use crate::preimage::outcome::{PreimageOutcome, PreimageStop, Round};
 use crate::preimage::piece::{Effort, Ground, Piece, Samples};
 use crate::preimage::problem::{Mode, PreimageProblem};
 use crate::preimage::reduced::Reduced;
+use crate::preimage::reverse::narrow;
 use crate::preimage::splitting::{Breadth, Cut, LOOK, Operands, candidates, operands, score, sides};
 use crate::preimage::stream::{CounterStream, Purpose};
 use crate::preimage::tree::{Selection, Tree};
 use crate::preimage::trim::Trim;
-use crate::search::{Clock, Interrupt, Limits, StopReason};
-
-/// How to approximate.
-#[derive(Debug, Clone)]
-pub struct PreimageOptions {
-    /// Where the search may stop: at least this coverage of an under-approximation, at most of an over-approximation.
-    pub coverage: f64,
-    /// What may be spent.
-    pub limits: Limits,
-    /// Where randomness starts.
-    pub seed: u64,
-    /// Stops the search from outside.
-    pub interrupt: Interrupt,
-    /// Samples that the search starts from; none: as many as the number of inputs asks for.
-    pub n_samples: Option<usize>,
-    /// Share of a piece's samples that each layer may lose where an under-approximation cuts corners off, in `[0, 1)`; none: 0 where
-    /// few inputs vary, else 0.02.
-    pub trim: Option<f64>,
-    /// Fresh samples behind the reported figures.
-    pub n_report: usize,
-    /// Polytopes of an earlier run of the same problem, to go on from.
-    pub known: Vec<Element>,
-}
-
-impl Default for PreimageOptions {
-    fn default() -> Self {
-        Self {
-            coverage: 0.9,
-            limits: Limits::default(),
-            seed: 0,
-            interrupt: Interrupt::default(),
-            n_samples: None,
-            trim: None,
-            n_report: 1 << 17,
-            known: Vec::new(),
-        }
-    }
-}
+use crate::search::{Clock, StopReason};
 
 /// Approximates one preimage.
 #[derive(Debug)]
 pub struct PreimageSearch<'a> {
-    problem: &'a PreimageProblem,
-    reduced: Reduced,
-    engine: BoundEngine,
+    pub(super) problem: &'a PreimageProblem,
+    pub(super) reduced: Reduced,
+    pub(super) engine: BoundEngine,
 }
 
 /// Confidence of every interval.
 const DELTA: f64 = 0.05;
-/// Fewest samples that could be won in a piece before fresh ones are drawn, and how many are tried.
-const FEW_SAMPLES: usize = 128;
-const TRIES: usize = 4096;
 /// A piece of less of the region's mass is left alone.
 const LEAST_MASS: f64 = 1e-9;
 /// Full effort.
@@ -94,15 +55,6 @@ impl Plan {
     fn effort(&self, effort: Effort) -> Effort {
         Effort { trim: Trim { share: self.share, ..effort.trim }, ..effort }
     }
-}
-
-/// Counts of fresh samples.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    n: u64,
-    n_inside: u64,
-    /// In an under-approximation's elements; outside the preimage but in an over-approximation's.
-    n_hit: u64,
 }
 
 impl<'a> PreimageSearch<'a> {
@@ -137,6 +89,9 @@ impl<'a> PreimageSearch<'a> {
         let samples = self.samples(stream, &ends, plan.n_samples)?;
         let preimage = samples.n_inside() as f64 * samples.weight;
         self.check_known(&options.known)?;
+        if let Some(outcome) = self.enumerated(options, &samples, &clock, watch)? {
+            return Ok(outcome);
+        }
         let mut tree = Tree::default();
         let mut open = Vec::new();
         // What polytopes of an earlier run hold.
@@ -211,7 +166,16 @@ impl<'a> PreimageSearch<'a> {
                 }
             }
         };
-        self.report(&tree, options, (margin, preimage, known), Report { stop, subdomains, rounds })
+        let selection = if stop == PreimageStop::Target {
+            self.thinned(&tree, options, margin, (preimage, known))
+        } else {
+            tree.best(mode)
+        };
+        let elements = self.elements(&tree, &selection, options);
+        let is_disjoint = options.known.is_empty()
+            && self.reduced.targets.len() == 1
+            && (mode == Mode::Under || selection.nodes.iter().all(|&at| tree.piece(at).splits.is_empty()));
+        self.report(options, Report { elements, is_disjoint, stop, subdomains, rounds, n_cells: None })
     }
 
     /// How to search, by how many inputs vary.
@@ -334,6 +298,9 @@ impl<'a> PreimageSearch<'a> {
                 return Ok(None);
             };
             for (child, looked) in children.iter_mut().zip(looked) {
+                if ground.mode == Mode::Under && matches!(cut, Cut::Relu(..)) {
+                    narrow(ground, child, pieces[p].boxed.as_deref())?;
+                }
                 self.refill(child, options)?;
                 child.finish(ground, (pieces[p], plan.effort(FULL)), looked)?;
             }
@@ -345,142 +312,10 @@ impl<'a> PreimageSearch<'a> {
         Ok((children, n_bounded))
     }
 
-    /// Draws fresh samples where too few are left that could be won.
-    fn refill(&self, piece: &mut Piece, options: &PreimageOptions) -> Result<(), Error> {
-        let mode = self.problem.mode;
-        let n_inside = piece.samples.n_inside();
-        let n_wanted = if mode == Mode::Under { n_inside } else { piece.samples.len() - n_inside };
-        if n_wanted == 0 || n_wanted >= FEW_SAMPLES {
-            return Ok(());
-        }
-        let stream = CounterStream::new(options.seed, Purpose::Search, piece.serial + 1);
-        let drawn = self.samples(stream, &piece.ends, TRIES)?;
-        let n = self.reduced.n_free();
-        let mut drawn = drawn;
-        if mode == Mode::Under && !options.known.is_empty() {
-            let is_known = |x: &[f64]| options.known.iter().any(|element| element.contains(x));
-            drawn = drawn.filtered(n, |x| !is_known(&x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>()));
-        }
-        if !piece.splits.is_empty() {
-            let operands: Vec<usize> = piece
-                .splits
-                .iter()
-                .map(|split| self.engine.network().node(NodeId(split.node as usize)).inputs[0].0)
-                .collect();
-            let values = self.engine.evaluate(&drawn.points, &operands)?;
-            let holds = |s: usize| {
-                piece.splits.iter().zip(&values).all(|(split, values)| {
-                    let length = values.len() / drawn.len();
-                    (values[s * length + split.neuron as usize] >= 0.0) == split.is_active
-                })
-            };
-            drawn = drawn.chosen(n, holds);
-        }
-        let n_inside = drawn.n_inside();
-        let n_drawn = if mode == Mode::Under { n_inside } else { drawn.len() - n_inside };
-        if n_drawn > n_wanted {
-            piece.samples = drawn;
-        }
-        Ok(())
-    }
-
-    /// Samples of a box from the prior.
-    fn samples(&self, stream: CounterStream, ends: &[f32], count: usize) -> Result<Samples, Error> {
-        let n = self.reduced.n_free();
-        let (free, prior) = (&self.reduced.free, &self.problem.prior);
-        let mut points = Vec::with_capacity(n * count);
-        let mut share = 1.0;
-        let sides: Vec<(f64, f64)> = (0..n)
-            .map(|i| {
-                let (low, high) = self.reduced.inner[i];
-                let side = (f64::from(ends[i]).max(low), f64::from(ends[n + i]).min(high));
-                share *= prior.share(free[i], side, (low, high));
-                side
-            })
-            .collect();
-        for s in 0..count {
-            for (i, &side) in sides.iter().enumerate() {
-                let x = prior.quantile(free[i], side, stream.unit((s * n + i) as u64));
-                points.push((x as f32).clamp(ends[i], ends[n + i]));
-            }
-        }
-        let output = self.engine.network().output().0;
-        let rows = self.engine.evaluate(&points, &[output])?.pop().unwrap_or_default();
-        let n_rows = self.engine.network().n_outputs();
-        let is_inside = rows.chunks_exact(n_rows).map(|rows| self.reduced.holds(rows)).collect();
-        Ok(Samples { points, is_inside, weight: share / count as f64 })
-    }
-
-    /// Counts fresh samples, and per element those that it is the first to hold.
-    fn measure(
-        &self,
-        elements: &[Element],
-        options: &PreimageOptions,
-        (purpose, round): (Purpose, u64),
-        factor: usize,
-    ) -> Result<(Counts, Vec<u64>), Error> {
-        /// Samples that are run together.
-        const CHUNK: usize = 4096;
-        let stream = CounterStream::new(options.seed, purpose, round);
-        let n = self.reduced.n_free();
-        let count = options.n_report * factor;
-        let chunks: Vec<usize> = (0..count).step_by(CHUNK).collect();
-        let one = |&start: &usize| {
-            let end = count.min(start + CHUNK);
-            let mut points = Vec::with_capacity((end - start) * n);
-            for s in start..end {
-                for i in 0..n {
-                    let u = stream.unit((s * n + i) as u64);
-                    points.push(self.problem.prior.quantile(self.reduced.free[i], self.reduced.inner[i], u));
-                }
-            }
-            let output = self.engine.network().output().0;
-            let rows = self.engine.evaluate_precisely(&points, &[output])?.pop().unwrap_or_default();
-            let n_rows = self.engine.network().n_outputs();
-            let mut counts = Counts { n: (end - start) as u64, ..Counts::default() };
-            let mut hits = vec![0_u64; elements.len()];
-            for (x, rows) in points.chunks_exact(n).zip(rows.chunks_exact(n_rows)) {
-                let is_inside = self.reduced.holds(rows);
-                counts.n_inside += u64::from(is_inside);
-                // What an under-approximation holds is inside, and what is inside an over-approximation holds.
-                if is_inside || self.problem.mode == Mode::Over {
-                    let found = elements.iter().position(|element| element.contains(x));
-                    if let Some(found) = found {
-                        hits[found] += 1;
-                        counts.n_hit += u64::from(is_inside == (self.problem.mode == Mode::Under));
-                    }
-                }
-            }
-            Ok((counts, hits))
-        };
-        let parts: Vec<Result<(Counts, Vec<u64>), Error>> = chunks.par_iter().map(one).collect();
-        let mut total = (Counts::default(), vec![0; elements.len()]);
-        for part in parts {
-            let (counts, hits) = part?;
-            total.0.n += counts.n;
-            total.0.n_inside += counts.n_inside;
-            total.0.n_hit += counts.n_hit;
-            total.1.iter_mut().zip(hits).for_each(|(total, hits)| *total += hits);
-        }
-        Ok(total)
-    }
-
     /// The figures of what was found, from samples that nothing has seen before.
-    fn report(
-        &self,
-        tree: &Tree,
-        options: &PreimageOptions,
-        (margin, preimage, known): (f64, f64, f64),
-        report: Report,
-    ) -> Result<PreimageOutcome, Error> {
+    pub(super) fn report(&self, options: &PreimageOptions, report: Report) -> Result<PreimageOutcome, Error> {
         let mode = self.problem.mode;
-        let Report { stop, subdomains, rounds } = report;
-        let selection = if stop == PreimageStop::Target {
-            self.thinned(tree, options, margin, (preimage, known))
-        } else {
-            tree.best(mode)
-        };
-        let mut elements = self.elements(tree, &selection, options);
+        let Report { mut elements, is_disjoint, stop, subdomains, rounds, n_cells } = report;
         let (counts, hits) = self.measure(&elements, options, (Purpose::Report, 0), 2)?;
         for (element, hits) in elements.iter_mut().zip(hits) {
             element.volume = hits as f64 / counts.n as f64;
@@ -494,9 +329,6 @@ impl<'a> PreimageSearch<'a> {
             Mode::Under => coverage_interval.lower >= options.coverage,
             Mode::Over => coverage_interval.upper <= options.coverage,
         };
-        let is_disjoint = options.known.is_empty()
-            && self.reduced.targets.len() == 1
-            && (mode == Mode::Under || selection.nodes.iter().all(|&at| tree.piece(at).splits.is_empty()));
         Ok(PreimageOutcome {
             elements,
             free: self.reduced.free.clone(),
@@ -512,15 +344,26 @@ impl<'a> PreimageSearch<'a> {
             stop,
             subdomains,
             rounds,
+            n_cells,
         })
     }
 }
 
 /// What a search has to report.
-struct Report {
-    stop: PreimageStop,
-    subdomains: u64,
-    rounds: Vec<Round>,
+#[derive(Debug)]
+pub struct Report {
+    /// The approximation.
+    pub elements: Vec<Element>,
+    /// Whether elements share no volume.
+    pub is_disjoint: bool,
+    /// Why it ended.
+    pub stop: PreimageStop,
+    /// Pieces that were bounded.
+    pub subdomains: u64,
+    /// How it went.
+    pub rounds: Vec<Round>,
+    /// Cells, if these were enumerated.
+    pub n_cells: Option<u64>,
 }
 
 /// Most pieces that are cut in one round.
@@ -546,24 +389,6 @@ impl Piece {
 
 /// Samples of a look ahead.
 const LOOK_SAMPLES: usize = 1024;
-
-impl Counts {
-    /// Approximation over preimage, with its interval at this level.
-    fn coverage(&self, mode: Mode, delta: f64) -> (f64, Interval) {
-        match mode {
-            Mode::Under if self.n_inside == 0 => (1.0, Interval { lower: 0.0, upper: 1.0 }),
-            Mode::Under => {
-                (self.n_hit as f64 / self.n_inside as f64, clopper_pearson(self.n_hit, self.n_inside, delta))
-            }
-            Mode::Over => {
-                let n_over = self.n_inside + self.n_hit;
-                let interval = clopper_pearson(self.n_inside, n_over, delta);
-                let coverage = if n_over == 0 { 1.0 } else { n_over as f64 / self.n_inside as f64 };
-                (coverage, Interval { lower: 1.0 / interval.upper, upper: 1.0 / interval.lower })
-            }
-        }
-    }
-}
 
 /// Approximation over preimage; both may be nothing.
 fn ratio(volume: f64, preimage: f64) -> f64 {

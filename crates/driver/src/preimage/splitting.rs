@@ -2,8 +2,9 @@ use bounds::{Ascent, Plane, Split};
 use network::NodeId;
 
 use crate::error::Error;
-use crate::preimage::piece::{Effort, Ground, Piece, negated};
+use crate::preimage::piece::{Effort, Ground, Piece, Samples, negated};
 use crate::preimage::problem::Mode;
+use crate::preimage::reverse::reach;
 use crate::preimage::trim::Trim;
 
 /// A way to cut a piece in two.
@@ -77,7 +78,11 @@ pub fn sides(
             let side = |is_upper: bool| {
                 let mut ends = piece.ends.clone();
                 ends[if is_upper { i } else { n + i }] = at;
-                let samples = piece.samples.filtered(n, |x| (x[i] >= at) == is_upper);
+                let mut samples = piece.samples.filtered(n, |x| (x[i] >= at) == is_upper);
+                if ground.mode == Mode::Over {
+                    ends = reach(&ends, &piece.held, &piece.parts);
+                    samples = within(&samples, &ends);
+                }
                 let serial = serial + u64::from(is_upper);
                 Piece::open(ends, piece.splits.clone(), piece.held.clone(), samples, serial)
             };
@@ -98,17 +103,25 @@ pub fn sides(
             let mut made = planes.into_iter().zip([true, false]).map(|(plane, is_active)| {
                 let mut splits = piece.splits.clone();
                 splits.push(Split { node, neuron, is_active });
-                let samples = piece.samples.chosen(n, |s| (values[s * length + neuron as usize] >= 0.0) == is_active);
+                let mut samples =
+                    piece.samples.chosen(n, |s| (values[s * length + neuron as usize] >= 0.0) == is_active);
                 let (mut ends, mut held) = (piece.ends.clone(), piece.held.clone());
                 if let Some(plane) = plane {
-                    ends = tightened(&ends, &plane);
                     held.push(plane);
+                    ends = reach(&ends, &held, &piece.parts);
+                    samples = within(&samples, &ends);
                 }
                 Piece::open(ends, splits, held, samples, serial + u64::from(!is_active))
             });
             Ok(made.next().zip(made.next()).map(|(active, inactive)| [active, inactive]))
         }
     }
+}
+
+/// The samples in a box.
+fn within(samples: &Samples, ends: &[f32]) -> Samples {
+    let n = ends.len() / 2;
+    samples.filtered(n, |x| (0..n).all(|i| ends[i] <= x[i] && x[i] <= ends[n + i]))
 }
 
 /// Values of nodes at a piece's samples: node, then `[n_samples, length]`.
@@ -145,12 +158,7 @@ fn outer_planes(ground: &Ground, piece: &Piece, node: u32, neuron: u32) -> Resul
         return Ok(Some([negated(&high), negated(&low)]));
     }
     let Some(base) = &piece.base else { return Ok(None) };
-    let n = ground.reduced.n_free();
-    let count = piece.samples.len().max(1) as f32;
-    let mut mean = vec![0.0_f32; n];
-    for s in 0..piece.samples.len() {
-        piece.samples.point(s, n).iter().zip(&mut mean).for_each(|(x, mean)| *mean += x / count);
-    }
+    let mean = piece.mean();
     let ascent = Ascent { steps: SIDE_STEPS, alpha_rate: 0.3, beta_rate: 0.3, decay: 0.9, ..Ascent::default() };
     let mut found = ground.engine.operand_planes(base, node, &[(neuron, true), (neuron, false)], ascent, &mean)?;
     let (second, first) = (found.pop(), found.pop());
@@ -161,40 +169,6 @@ fn outer_planes(ground: &Ground, piece: &Piece, node: u32, neuron: u32) -> Resul
         }
         _ => None,
     })
-}
-
-/// The box where a plane can hold: every coordinate cut back to where the others, at their best, still reach it; rounded outward.
-///
-/// Source: MATH, reverse propagation; in f64, with the rounding of all sums inside.
-pub fn tightened(ends: &[f32], plane: &Plane) -> Box<[f32]> {
-    let n = ends.len() / 2;
-    let mut ends: Box<[f32]> = ends.into();
-    let (mut most, mut size) = (plane.b, plane.b.abs());
-    for i in 0..n {
-        let (l, u) = (f64::from(ends[i]), f64::from(ends[n + i]));
-        most += (plane.a[i] * l).max(plane.a[i] * u);
-        size += plane.a[i].abs() * l.abs().max(u.abs());
-    }
-    let most = most + 4.0 * (n as f64 + 8.0) * f64::EPSILON * size + 1e-300;
-    if !most.is_finite() {
-        return ends;
-    }
-    for i in 0..n {
-        let (l, u, a) = (f64::from(ends[i]), f64::from(ends[n + i]), plane.a[i]);
-        if a.abs() < 1e-30 || a.abs() * (u - l) <= most.max(0.0) {
-            continue;
-        }
-        let reach = most.max(0.0) / a.abs() * (1.0 + 1e-12);
-        // Neighbours of f32 round outward.
-        if a > 0.0 {
-            let low = ((u - reach) as f32).next_down();
-            ends[i] = ends[i].max(low).min(ends[n + i]);
-        } else {
-            let high = ((l + reach) as f32).next_up();
-            ends[n + i] = ends[n + i].min(high).max(ends[i]);
-        }
-    }
-    ends
 }
 
 /// How good the children of a cut are: what they win together, or nearly win.

@@ -18,6 +18,8 @@ pub enum Purpose {
     Report = 3,
     /// Looking for contradictions.
     Audit = 4,
+    /// Walks through deep pieces.
+    Walk = 5,
 }
 
 impl CounterStream {
