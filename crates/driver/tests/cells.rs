@@ -94,9 +94,9 @@ fn check(problem: &PreimageProblem, outcome: &PreimageOutcome, seed: u64) -> (us
         let now = is_held(&x);
         n_held += usize::from(now);
         if now {
-            held = Some(x)
+            held = Some(x);
         } else {
-            outside = Some(x)
+            outside = Some(x);
         }
         let (Some(from), Some(to)) = (&held, &outside) else { continue };
         let (mut low, mut high) = (from.clone(), to.clone());
