@@ -134,6 +134,7 @@ impl PeerModel {
             schedule: Schedule::Constant,
             early_stop: None,
             augment: None,
+            label_smoothing: 0.0,
             robust: None,
         }
     }

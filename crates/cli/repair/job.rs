@@ -177,6 +177,8 @@ pub struct TuningSpec {
     pub attacks: Option<usize>,
     /// The share that the outputs before have in what training samples teach
     pub memory: Option<f64>,
+    /// The weight of what the outputs before were at mixtures of training samples
+    pub rehearsal: Option<f64>,
     /// The weight of the squared distance from the weights before
     pub proximity: Option<f64>,
     /// The weight of what bounds over the requirements lack
@@ -223,6 +225,7 @@ impl TuningSpec {
             margin: self.margin.unwrap_or(base.margin),
             attacks: self.attacks.unwrap_or(base.attacks),
             memory: self.memory.unwrap_or(base.memory),
+            rehearsal: self.rehearsal.unwrap_or(base.rehearsal),
             proximity: self.proximity.unwrap_or(base.proximity),
             bound_weight: self.bound_weight.unwrap_or(base.bound_weight),
             floor: base.floor,

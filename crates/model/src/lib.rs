@@ -5,6 +5,7 @@
 //! proves anything.
 
 mod architecture;
+mod augment;
 mod classifier;
 mod dataset;
 mod error;
@@ -14,14 +15,16 @@ mod random;
 mod recipe;
 mod robust;
 mod state;
+mod step;
 mod trainer;
 
 pub use architecture::{Architecture, ConvSpec, LayerSpec, PoolSpec};
+pub use augment::Augment;
 pub use classifier::{Classifier, Score};
 pub use dataset::{Dataset, Selection, Source, Split};
 pub use error::Error;
 pub use fine_tune::{Example, FineTune, FineTuneSettings, OutputRow, Region, Target, TuneEnding, TuneRecord, Wanted};
-pub use recipe::{Augment, EarlyStop, OptimizerSpec, Recipe, Schedule};
+pub use recipe::{EarlyStop, OptimizerSpec, Recipe, Schedule};
 pub use robust::{Attack, BoundMethod, Certified, Robust, Threat};
 pub use state::{PeerName, StateDict, StateTensor};
 pub use trainer::{Course, Ending, EpochRecord, Event, Trainer};

@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::augment::Augment;
 use crate::robust::Robust;
 
 /// How a classifier is trained.
@@ -24,6 +25,9 @@ pub struct Recipe {
     /// Random changes of training images
     #[serde(default)]
     pub augment: Option<Augment>,
+    /// The share of a label that all classes have alike (Szegedy et al. 2016)
+    #[serde(default)]
+    pub label_smoothing: f64,
     /// Training for robustness
     #[serde(default)]
     pub robust: Option<Robust>,
@@ -85,18 +89,6 @@ pub struct EarlyStop {
     pub patience: usize,
 }
 
-/// Random changes of training images, drawn anew each time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Augment {
-    /// Most pixels by which an image is moved along each axis; its edge is repeated
-    #[serde(default)]
-    pub shift: usize,
-    /// Most by which brightness is multiplied or divided, as `1 + brightness`
-    #[serde(default)]
-    pub brightness: f64,
-}
-
 impl Recipe {
     /// Checks every number.
     ///
@@ -121,9 +113,10 @@ impl Recipe {
             "a step schedule has 'every' of at least 1 and a positive 'factor'"
         } else if matches!(self.schedule, Schedule::OneCycle { warm_up } if !is_share(warm_up)) {
             "'warm_up' is between 0 and 1"
-        } else if self.augment.is_some_and(|augment| !(augment.brightness >= 0.0 && augment.brightness.is_finite())) {
-            "'brightness' is not negative"
+        } else if !(0.0..1.0).contains(&self.label_smoothing) {
+            "'label_smoothing' is at least 0 and below 1"
         } else {
+            self.augment.as_ref().map_or(Ok(()), Augment::check)?;
             return self.robust.as_ref().map_or(Ok(()), Robust::check);
         };
         Err(Error::invalid(format!("training: {problem}")))
@@ -163,7 +156,16 @@ mod tests {
 
     fn recipe(schedule: Schedule) -> Recipe {
         let optimizer = OptimizerSpec::Sgd { lr: 2.0, momentum: 0.0, weight_decay: 0.0 };
-        Recipe { epochs: 4, batch_size: 1, optimizer, schedule, early_stop: None, augment: None, robust: None }
+        Recipe {
+            epochs: 4,
+            batch_size: 1,
+            optimizer,
+            schedule,
+            early_stop: None,
+            augment: None,
+            label_smoothing: 0.0,
+            robust: None,
+        }
     }
 
     #[test]

@@ -158,6 +158,15 @@ pub(crate) fn cross_entropy(scores: Tensor<2>, labels: &[usize]) -> Tensor<1> {
     log_softmax(scores, 1).gather(1, indices).mean().neg()
 }
 
+/// The same towards labels of which all classes have this share alike.
+pub(crate) fn smoothed_cross_entropy(scores: Tensor<2>, labels: &[usize], smoothing: f64) -> Tensor<1> {
+    if smoothing == 0.0 {
+        return cross_entropy(scores, labels);
+    }
+    let alike = log_softmax(scores.clone(), 1).mean().neg();
+    cross_entropy(scores, labels).mul_scalar(1.0 - smoothing) + alike.mul_scalar(smoothing)
+}
+
 /// Labels as a column.
 pub(crate) fn label_tensor(labels: &[usize], device: &Device) -> Tensor<2, Int> {
     let values: Vec<i64> = labels.iter().map(|&label| label as i64).collect();

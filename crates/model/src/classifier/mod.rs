@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 use network::{Activation, Conv, MaxPool};
 
 pub use forward::Score;
-pub(crate) use forward::{argmax, batch_of, cross_entropy, floats, right, samples};
+pub(crate) use forward::{argmax, batch_of, cross_entropy, floats, right, samples, smoothed_cross_entropy};
 pub(crate) use interval::Interval;
 
 /// A network with trainable weights on burn's CPU backend.
@@ -80,7 +80,7 @@ pub(crate) struct Weights {
     /// `[n_in, n_out]`.
     matrices: Vec<Param<Tensor<2>>>,
     /// `[out_channels, in_channels / groups, height, width]`.
-    kernels: Vec<Param<Tensor<4>>>,
+    pub(crate) kernels: Vec<Param<Tensor<4>>>,
 }
 
 impl Weights {
@@ -101,6 +101,20 @@ impl Weights {
 pub(crate) struct Statistics {
     mean: Vec<f32>,
     variance: Vec<f32>,
+}
+
+impl Statistics {
+    /// The mean of every channel.
+    #[cfg(test)]
+    pub(crate) fn means(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// Both together, the other with this share of the samples.
+    pub(crate) fn mixed(&self, other: &Self, share: f32) -> Self {
+        let mix = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + share * (b - a)).collect();
+        Self { mean: mix(&self.mean, &other.mean), variance: mix(&self.variance, &other.variance) }
+    }
 }
 
 /// An affine map that is not trained.
@@ -136,6 +150,33 @@ impl Classifier {
     /// Number of trainable values.
     pub fn n_weights(&self) -> usize {
         self.weights.num_params()
+    }
+
+    /// Multiply-adds of a forward pass.
+    pub(crate) fn multiply_adds(&self) -> usize {
+        let of = |layer: &Layer| {
+            let n_in = self.value_len(layer.inputs[0]);
+            let n_out: usize = layer.shape.iter().product();
+            match &layer.step {
+                Step::Dense { .. } => n_in * n_out,
+                Step::Conv { sizes, .. } => {
+                    n_out * sizes.in_channels / sizes.groups * sizes.kernel.iter().product::<usize>()
+                }
+                Step::Fixed(at) => match &self.fixed[*at] {
+                    Fixed::Scale { .. } => n_out,
+                    Fixed::Matrix { matrix, .. } => matrix.len(),
+                },
+                Step::AveragePool(pool) => n_out * pool.kernel.iter().product::<usize>(),
+                Step::BatchNorm { .. } => n_out,
+                Step::Activation(_) | Step::MaxPool(_) | Step::Add => 0,
+            }
+        };
+        self.layers.iter().map(of).sum()
+    }
+
+    /// The same classifier with weights of its own: gradients do not reach those it was made from, but bear their names.
+    pub(crate) fn forked(&self) -> Self {
+        Self { weights: self.weights.clone().fork(&Self::device()), ..self.clone() }
     }
 
     /// The device on which weights are trained.

@@ -65,6 +65,8 @@ pub struct FineTuneSettings {
     pub attacks: usize,
     /// The share, between 0 and 1, that the outputs at the start have in what training samples teach, their labels have the rest
     pub memory: f64,
+    /// The weight of what the outputs at the start were between training samples, at random mixtures of two, darkened or lightened
+    pub rehearsal: f64,
     /// The weight of the squared distance from the weights at the start
     pub proximity: f64,
     /// The weight of what the bounds over regions lack
@@ -130,6 +132,7 @@ impl Default for FineTuneSettings {
             margin: 0.0,
             attacks: 0,
             memory: 0.0,
+            rehearsal: 0.0,
             proximity: 0.0,
             bound_weight: 0.0,
             floor: 0.0,
@@ -149,7 +152,7 @@ impl FineTuneSettings {
     /// Naming the rule that is broken.
     pub fn check(&self) -> Result<(), Error> {
         let is_positive = |value: f64| value > 0.0 && value.is_finite();
-        let not_negative = [self.margin, self.proximity, self.bound_weight];
+        let not_negative = [self.margin, self.rehearsal, self.proximity, self.bound_weight];
         let problem = if !is_positive(self.lr) {
             "'lr' is a positive number"
         } else if self.batch_size == 0 || self.epochs == 0 {
@@ -157,7 +160,7 @@ impl FineTuneSettings {
         } else if !(self.penalty_increase >= 1.0 && self.penalty_increase.is_finite()) {
             "'penalty_increase' is at least 1"
         } else if !not_negative.iter().all(|value| *value >= 0.0 && value.is_finite()) {
-            "'margin', 'proximity' and 'bound_weight' are not negative"
+            "'margin', 'rehearsal', 'proximity' and 'bound_weight' are not negative"
         } else if !(0.0..=1.0).contains(&self.floor) || !(0.0..=1.0).contains(&self.memory) {
             "'floor' and 'memory' are between 0 and 1"
         } else {
@@ -191,6 +194,7 @@ impl FineTune<'_> {
         let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
         let mut order: Vec<usize> = (0..self.train.len()).collect();
         let mut shuffle = Random::new(self.seed, 0xf17e);
+        let mut mixing = Random::new(self.seed, 0x313c);
         let mut chase = Chase::new(targets, self.settings.attacks, self.seed);
         let mut best = (self.record(classifier, (examples, targets), &mut chase, 0)?, classifier.clone());
         let mut ending = if self.is_repaired(&best.0, examples, targets) {
@@ -205,7 +209,8 @@ impl FineTune<'_> {
             let lr = self.settings.lr * 0.5 * (1.0 + (std::f64::consts::PI * share).cos());
             for batch in order.chunks(self.settings.batch_size) {
                 chase.step(classifier);
-                let loss = self.loss(classifier, batch, &start, (examples, &penalties), (targets, &chase));
+                let loss = self.loss(classifier, batch, &start, (examples, &penalties), (targets, &chase))
+                    + self.forgotten(classifier, batch, &start, &mut mixing);
                 if !floats(loss.clone().inner())[0].is_finite() {
                     ending = if settled_from.is_some() { ending } else { TuneEnding::Diverged };
                     break 'epochs;
@@ -293,10 +298,8 @@ impl FineTune<'_> {
         let scores = classifier.forward(&classifier.weights, x.clone(), None);
         let mut loss = cross_entropy(scores.clone(), &labels).mul_scalar(1.0 - self.settings.memory);
         if self.settings.memory > 0.0 {
-            // The cross-entropy to what the network said at the start: forgetting shows where labels do not.
-            let said = softmax(classifier.forward(start, x, None).detach(), 1);
-            let distance = (log_softmax(scores, 1) * said).sum_dim(1).mean().neg();
-            loss = loss + distance.mul_scalar(self.settings.memory);
+            // Forgetting shows where labels do not.
+            loss = loss + distance(scores, classifier.forward(start, x, None)).mul_scalar(self.settings.memory);
         }
         let lacking = |examples: &[Example]| {
             let (x, wanted) = wishes(examples, classifier.n_classes(), &device);
@@ -321,6 +324,36 @@ impl FineTune<'_> {
         }
         loss
     }
+}
+
+impl FineTune<'_> {
+    /// What the outputs between samples are now, against what they were at the start.
+    ///
+    /// Samples of other origin than the training samples lie between them rather than at them.
+    fn forgotten(&self, classifier: &Classifier, batch: &[usize], start: &Weights, random: &mut Random) -> Tensor<1> {
+        let device = Classifier::device();
+        if self.settings.rehearsal == 0.0 {
+            return Tensor::zeros([1], &device);
+        }
+        let mixture = |k: usize, random: &mut Random| -> Vec<f32> {
+            let [one, other] = [batch[k], batch[(k + 1) % batch.len()]].map(|i| self.train.sample(i));
+            let (share, light) = (random.unit() as f32, random.between(-0.7, 0.7).exp() as f32);
+            let value = |(a, b): (&f32, &f32)| light * (a + share * (b - a));
+            let values = one.iter().zip(other).map(value);
+            if self.train.is_image() { values.map(|v| v.clamp(0.0, 1.0)).collect() } else { values.collect() }
+        };
+        let rows: Vec<Vec<f32>> = (0..batch.len()).map(|k| mixture(k, random)).collect();
+        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        let x = batch_of(&rows, &device);
+        let scores = classifier.forward(&classifier.weights, x.clone(), None);
+        distance(scores, classifier.forward(start, x, None)).mul_scalar(self.settings.rehearsal)
+    }
+}
+
+/// Mean cross-entropy of scores to what others say.
+fn distance(scores: Tensor<2>, others: Tensor<2>) -> Tensor<1> {
+    let said = softmax(others.detach(), 1);
+    (log_softmax(scores, 1) * said).sum_dim(1).mean().neg()
 }
 
 /// Whether a state that is at or above the floor is to be preferred.
