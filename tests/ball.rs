@@ -59,11 +59,13 @@ fn the_question_is_written_as_a_property_that_certificates_are_about() {
 
 #[test]
 fn normalisation_is_applied() {
-    // Pixels that are stretched tenfold reach ten times as far.
-    let (status, result) = ask(&["--epsilon", "0.05", "--mean", "0", "--std", "0.1"]);
+    // Dark pixels become negative inputs.
+    let (status, result) = ask(&["--epsilon", "0.5", "--mean", "0.5", "--std", "0.5"]);
     assert_eq!(status, 1, "{result}");
-    assert!(numbers(&result["counterexample"]["input"]).iter().any(|&x| x > 1.0));
-    assert!(result["distance"].as_f64().unwrap() <= 0.05);
+    let input = numbers(&result["counterexample"]["input"]);
+    assert!(input.iter().any(|&x| x < -0.5) && input.iter().all(|x| (-1.0..=1.0).contains(x)));
+    let distance = result["distance"].as_f64().unwrap();
+    assert!(distance > 0.0 && distance <= 0.5);
 }
 
 #[test]

@@ -181,19 +181,23 @@ impl VerifyResult {
                 let bound = self.lower_bound.map_or("none yet".into(), console::number);
                 format!("{reason}, lower bound {bound} (positive would be verified)")
             }
-            (None, None) => self.lower_bound.map_or(String::new(), |b| format!("lower bound {}", console::number(b))),
+            (None, None) => match self.lower_bound {
+                Some(bound) if bound > 0.0 => format!("lower bound {}", console::number(bound)),
+                _ => String::new(),
+            },
         }
     }
 }
 
 /// The answer for people.
 pub fn text(result: &VerifyResult, task: &VerifyTask, is_quiet: bool) -> String {
+    let remark = result.remark();
     let mut text = format!(
-        "{}  {:.3} s, {} subdomains, {}\n",
+        "{}  {:.3} s, {} subdomains{}{remark}\n",
         console::verdict(result.verdict).trim_end(),
         result.time_s,
         console::count(result.subdomains),
-        result.remark()
+        if remark.is_empty() { "" } else { ", " }
     );
     if !is_quiet {
         let _ = writeln!(text, "by {}", result.plan.join(", "));

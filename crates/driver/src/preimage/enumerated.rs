@@ -57,6 +57,7 @@ impl PreimageSearch<'_> {
             }
             most = MOST_CELLS;
         }
+        most = most.min(clock.subdomains_left(0));
         let mode = self.problem.mode;
         // What was given up proves nothing: the search takes over.
         let Ok(found) = Enumeration::run(&self.reduced, mode, most, clock) else { return Ok(None) };

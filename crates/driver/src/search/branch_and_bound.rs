@@ -269,7 +269,10 @@ impl<'a, 'r> BranchAndBound<'a, 'r> {
             let slopes = bounds.slopes.get(row * n..(row + 1) * n).unwrap_or_default().to_vec();
             if cuts {
                 let of_rows = bounds.slopes.chunks_exact((bounds.n_outputs * n).max(1)).nth(b).unwrap_or_default();
-                cut(&mut piece.piece.ends, self.objective, lower, of_rows);
+                if cut(&mut piece.piece.ends, self.objective, lower, of_rows) {
+                    // Of what was cut off, no more is known than that nothing there violates.
+                    self.least_decided = self.least_decided.min(0.0);
+                }
             }
             let kept = Open { dimension: bounds.split[b] as usize, slopes, piece };
             let is_excluded = self.objective.is_excluded(lower);

@@ -7,10 +7,12 @@ use crate::search::objective::Objective;
 /// Soundness: with its slack inside, a row's bound `L` gives `r(x) ≥ L + Σ |a_i| d_i` for every `x` of the box, `d_i` being the distance
 /// of `x_i` from the end at which `a_i x_i` is least: what rounding took is bounded over the whole box. So `r(x) ≤ 0` leaves
 /// `d_i ≤ −L / |a_i|` only. Every quotient and end is rounded outward. A disjunct that a row excludes needs nothing of the box.
-pub fn cut(ends: &mut [f32], objective: &Objective, lower: &[f64], slopes: &[f64]) {
+///
+/// Whether anything was cut off.
+pub fn cut(ends: &mut [f32], objective: &Objective, lower: &[f64], slopes: &[f64]) -> bool {
     let n = ends.len() / 2;
     if slopes.len() != lower.len() * n {
-        return;
+        return false;
     }
     let whole = ends.to_vec();
     let mut hull: Option<Vec<f32>> = None;
@@ -34,6 +36,7 @@ pub fn cut(ends: &mut [f32], objective: &Objective, lower: &[f64], slopes: &[f64
     if let Some(hull) = hull {
         ends.copy_from_slice(&hull);
     }
+    *ends != *whole
 }
 
 /// What one row leaves of a box. A bound that is no number, or infinite, leaves all of it.

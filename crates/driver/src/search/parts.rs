@@ -126,6 +126,8 @@ impl<'a> Parts<'a> {
             decided += 0.5 * weight * (2 - halves.len()) as f64;
             left.extend(halves.into_iter().map(|(base, bound)| Part { base, bound, depth: depth + 1 }));
         }
+        // Where a part was confined, no more is known of the rest than that nothing there violates.
+        outcome.meet(0.0);
         Ok(End::Verified)
     }
 

@@ -54,7 +54,7 @@ pub struct Outcome {
     /// Of those, how many were bounded again in f64, because f32 left them undecided by its slack alone.
     pub rebounded: u64,
     /// The smallest lower bound over the pieces: how far the worst one is from verified (positive: verified); `None` where
-    /// nothing was bounded.
+    /// nothing was bounded. Zero where it is verified but a part was only shown to hold no violation.
     pub lower_bound: Option<f64>,
     /// How it was decided: what was tried, in order, the last one last.
     pub plan: Vec<Stage>,

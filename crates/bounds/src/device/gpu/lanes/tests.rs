@@ -345,6 +345,7 @@ impl<'a> Twins<'a> {
                     alpha_rates: &rates[0],
                     beta_rates: &rates[1],
                     cap: self.sweep.caps[node],
+                    bounds: &self.block.bias,
                     is_relu: relax.kind == ActivationKind::Relu as u32,
                     smooth: None,
                     wants_gaps: false,
