@@ -68,7 +68,9 @@ fn random(seed: u64, n_rows: usize, widths: &[usize], mode: Mode) -> PreimagePro
 }
 
 fn options(cells: Cells) -> PreimageOptions {
-    let limits = Limits { subdomains: Some(400), ..Limits::default() };
+    // A limit of subdomains holds for cells, too.
+    let subdomains = (cells != Cells::Always).then_some(400);
+    let limits = Limits { subdomains, ..Limits::default() };
     PreimageOptions { cells, limits, n_samples: Some(4096), n_report: 1 << 14, ..PreimageOptions::default() }
 }
 
