@@ -224,7 +224,7 @@ pub enum MethodName {
     /// Linear bounds of every neuron that its interval leaves undecided
     #[default]
     Crown,
-    /// The same with optimised slopes, twenty steps for every bound (on the host)
+    /// The same with optimised slopes, twenty steps for every bound
     AlphaCrown,
 }
 

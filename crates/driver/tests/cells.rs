@@ -240,3 +240,22 @@ fn what_cannot_be_enumerated_is_searched_or_refused() {
     assert_eq!((outcome.stop, outcome.n_cells), (PreimageStop::Interrupted, None));
     check(&small, &outcome, 0);
 }
+
+#[test]
+fn numbers_that_overflow_are_never_enumerated() {
+    let mut builder = Network::builder(&[2]).unwrap();
+    let first =
+        builder.push("first", dense(2, 2, vec![1e200, 0.0, 0.0, -1e200], vec![0.0; 2]), &[NodeId(0)], &[2]).unwrap();
+    let relu = builder.push("relu", Op::Activation(Activation::Relu), &[first], &[2]).unwrap();
+    let last = builder.push("last", dense(1, 2, vec![1e200, -1e200], vec![1.0]), &[relu], &[1]).unwrap();
+    let network = builder.build(last).unwrap();
+    let region = BoxRegion::new(vec![-1.0; 2], vec![1.0; 2]).unwrap();
+    for mode in [Mode::Under, Mode::Over] {
+        let target = OutputPolytope { rows: vec![vec![1.0]], rhs: vec![0.0] };
+        let problem = PreimageProblem::new(network.clone(), region.clone(), target, mode);
+        let Ok(search) = PreimageSearch::new(&problem, &Device::Host) else { continue };
+        if let Ok(outcome) = search.run(&options(Cells::Always), &mut |_| {}) {
+            assert!(outcome.stop != PreimageStop::Enumerated, "{mode:?}");
+        }
+    }
+}

@@ -200,6 +200,16 @@ mod tests {
     }
 
     #[test]
+    fn smoothed_labels_share_what_they_give_away() {
+        // Scores 0 and ln 3: probabilities of a quarter and three quarters.
+        let scores = || batch_of(&[&[0.0, 3.0_f32.ln()]], &Classifier::device());
+        let loss = |smoothing| f64::from(floats(smoothed_cross_entropy(scores(), &[1], smoothing).inner())[0]);
+        let (right, wrong) = ((4.0_f64 / 3.0).ln(), 4.0_f64.ln());
+        assert!((loss(0.0) - right).abs() < 1e-6);
+        assert!((loss(0.2) - (0.9 * right + 0.1 * wrong)).abs() < 1e-6);
+    }
+
+    #[test]
     fn two_halves_have_the_loss_and_the_gradients_of_the_whole() {
         let recipe: Recipe =
             serde_json::from_str(r#"{"epochs": 1, "optimizer": {"sgd": {"lr": 1.0}}, "label_smoothing": 0.1}"#)

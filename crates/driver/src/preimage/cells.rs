@@ -144,6 +144,10 @@ impl<'a> Enumeration<'a> {
             // `obstacle` says so beforehand.
             _ => return Err(GivenUp),
         }
+        // Comparisons with what is no number would decide something.
+        if !self.pieces[at].is_finite() {
+            return Err(GivenUp);
+        }
         self.node(at + 1)
     }
 
@@ -292,7 +296,8 @@ impl<'a> Enumeration<'a> {
             // The others hold by an evaluation in f64: in real arithmetic only nearly.
             let others: Vec<Plane> = planes.iter().map(|plane| self.relaxed(plane)).collect();
             let least = LinearProgram { lower: &self.lower, upper: &self.upper, planes: &others }.least(&plane, 0.0);
-            if matches!(least, Least::AtLeast(least) if least <= 0.0) {
+            let is_implied = matches!(least, Least::Empty) || matches!(least, Least::AtLeast(least) if least > 0.0);
+            if !is_implied {
                 planes.push(plane);
                 let last = planes.len() - 1;
                 planes.swap(place, last);

@@ -31,6 +31,11 @@ impl LinearPiece {
         self.b.len()
     }
 
+    /// Whether every number is one: products of huge weights may overflow.
+    pub fn is_finite(&self) -> bool {
+        [&self.a, &self.b, &self.error].iter().all(|values| values.iter().all(|value| value.is_finite()))
+    }
+
     /// Bounds of `|node_k|` over inputs with `|x_i| ≤ high_i`.
     fn magnitudes(&self, high: &[f64]) -> Vec<f64> {
         let linear = |k: usize| self.coefficients(k).iter().zip(high).map(|(a, high)| a.abs() * high).sum::<f64>();

@@ -314,9 +314,14 @@ impl<'a> PreimageSearch<'a> {
 
     /// The figures of what was found, from samples that nothing has seen before.
     pub(super) fn report(&self, options: &PreimageOptions, report: Report) -> Result<PreimageOutcome, Error> {
+        self.reported(options, report, 0)
+    }
+
+    /// As [`Self::report`], from the `nth` samples of their purpose.
+    fn reported(&self, options: &PreimageOptions, report: Report, nth: u64) -> Result<PreimageOutcome, Error> {
         let mode = self.problem.mode;
         let Report { mut elements, is_disjoint, stop, subdomains, rounds, n_cells } = report;
-        let (counts, hits) = self.measure(&elements, options, (Purpose::Report, 0), 2)?;
+        let (counts, hits) = self.measure(&elements, options, (Purpose::Report, nth), 2)?;
         for (element, hits) in elements.iter_mut().zip(hits) {
             element.volume = hits as f64 / counts.n as f64;
         }

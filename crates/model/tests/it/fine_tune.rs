@@ -60,6 +60,27 @@ fn counterexamples_are_repaired_and_accuracy_is_kept() {
 }
 
 #[test]
+fn rehearsal_keeps_what_was_said_between_samples() {
+    let (classifier, data, validation, examples) = wronged();
+    // How far outputs move on samples that training has not seen, darkened.
+    let moved = |rehearsal: f64| {
+        let settings = FineTuneSettings { rehearsal, epochs: 60, ..FineTuneSettings::default() };
+        let mut tuned = classifier.clone();
+        let tune = FineTune { settings: &settings, train: &data, validation: &validation, seed: 2 };
+        let (ending, _) = tune.run(&mut tuned, &examples, &[], &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(ending, TuneEnding::Repaired);
+        let samples: Vec<Vec<f32>> =
+            (0..validation.len()).map(|i| validation.sample(i).iter().map(|v| 0.6 * v).collect()).collect();
+        let rows: Vec<&[f32]> = samples.iter().map(Vec::as_slice).collect();
+        let [before, after] = [&classifier, &tuned].map(|classifier| classifier.scores(&rows).unwrap());
+        let pairs = before.iter().flatten().zip(after.iter().flatten());
+        pairs.map(|(a, b)| f64::from((a - b).powi(2))).sum::<f64>()
+    };
+    let (without, with) = (moved(0.0), moved(3.0));
+    assert!(with < without, "{with} with rehearsal, {without} without");
+}
+
+#[test]
 fn bounds_over_regions_are_raised() {
     let (classifier, data, validation, _) = wronged();
     let sample = validation.sample(0).to_vec();
