@@ -23,6 +23,8 @@ pub enum LayerSpec {
     BatchNorm,
     /// `max(z, 0)`
     Relu,
+    /// While training, every value is zero with this probability and scaled up by as much otherwise (Srivastava et al. 2014)
+    Dropout(f64),
     /// Maxima over windows
     MaxPool(PoolSpec),
     /// Averages over windows; padding counts as zeros

@@ -19,6 +19,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// A number for a stream of its own.
+    pub fn draw(&mut self) -> u64 {
+        self.next()
+    }
+
     /// A number of `[0, 1)`.
     pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64

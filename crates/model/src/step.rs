@@ -3,7 +3,9 @@ use std::thread;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 
-use crate::classifier::{Interval, Statistics, batch_of, cross_entropy, floats, right, smoothed_cross_entropy};
+use crate::classifier::{
+    Interval, Statistics, Training, batch_of, cross_entropy, floats, right, smoothed_cross_entropy,
+};
 use crate::random::Random;
 use crate::robust::{Attack, BoundMethod, Certified, Depth, Robust, Threat};
 use crate::{Classifier, Trainer};
@@ -65,15 +67,15 @@ impl Trainer<'_> {
         let labels: Vec<usize> = batch.iter().map(|&i| self.train.labels()[i]).collect();
         let samples: Vec<Vec<f32>> = batch.iter().map(|&i| self.sample(i, &mut random)).collect();
         let rows: Vec<&[f32]> = samples.iter().map(Vec::as_slice).collect();
-        let mut statistics = Vec::new();
+        let mut training = Training::new(Random::new(self.seed, random.draw()));
         let scores =
-            classifier.forward(&classifier.weights, batch_of(&rows, &Classifier::device()), Some(&mut statistics));
+            classifier.forward(&classifier.weights, batch_of(&rows, &Classifier::device()), Some(&mut training));
         let n_right = right(&floats(scores.clone().inner()), &labels);
         let clean = smoothed_cross_entropy(scores, &labels, self.recipe.label_smoothing);
         let loss = self.robust_loss(classifier, clean, (&rows, &labels), progress, &mut random).mul_scalar(share);
         let value = f64::from(floats(loss.clone().inner())[0]);
         let gradients = GradientsParams::from_grads(loss.backward(), &classifier.weights);
-        Step { loss: value, n_right, gradients, statistics }
+        Step { loss: value, n_right, gradients, statistics: training.statistics }
     }
 
     /// A training sample, changed at random where the recipe says so.
@@ -99,7 +101,8 @@ impl Trainer<'_> {
                 let points = attack.run(classifier, &classifier.weights, self.train, rows, labels, random);
                 let points: Vec<&[f32]> = points.iter().map(Vec::as_slice).collect();
                 let x = batch_of(&points, &Classifier::device());
-                let scores = classifier.forward(&classifier.weights, x, Some(&mut Vec::new()));
+                let mut again = Training::new(Random::new(self.seed, random.draw()));
+                let scores = classifier.forward(&classifier.weights, x, Some(&mut again));
                 let attacked = smoothed_cross_entropy(scores, labels, self.recipe.label_smoothing);
                 attacked.mul_scalar(*share) + clean.mul_scalar(1.0 - share)
             }

@@ -36,7 +36,7 @@ impl Classifier {
 
     pub(super) fn empty(input: Vec<usize>) -> Self {
         let weights = Weights { vectors: Vec::new(), matrices: Vec::new(), kernels: Vec::new() };
-        Self { input, layers: Vec::new(), weights, statistics: Vec::new(), fixed: Vec::new() }
+        Self { input, layers: Vec::new(), weights, statistics: Vec::new(), fixed: Vec::new(), dropouts: Vec::new() }
     }
 
     pub(super) fn push(&mut self, name: String, step: Step, inputs: Vec<usize>, shape: Vec<usize>) -> usize {
@@ -100,6 +100,7 @@ impl Builder {
                 Ok(self.classifier.push(name, Step::BatchNorm { scale, shift, statistics }, vec![value], shape))
             }
             LayerSpec::Relu => Ok(self.classifier.push(name, Step::Activation(Activation::Relu), vec![value], shape)),
+            LayerSpec::Dropout(share) => self.dropout(*share, value, &name),
             LayerSpec::MaxPool(spec) => {
                 let pool = windows(spec, &name, &shape)?;
                 let out = vec![pool.channels, pool.out_height, pool.out_width];
@@ -124,6 +125,18 @@ impl Builder {
             }
             LayerSpec::Flatten => Ok(value),
         }
+    }
+
+    fn dropout(&mut self, share: f64, value: usize, name: &str) -> Result<usize, Error> {
+        if !(0.0..1.0).contains(&share) {
+            return Err(Error::invalid(format!("layer {name}: the probability of dropout is at least 0 and below 1")));
+        }
+        // What is dropped is a value, not what one of its readers sees.
+        if name.ends_with("body.0") || name.ends_with("shortcut.0") {
+            return Err(Error::invalid(format!("layer {name}: dropout comes after another layer of its branch")));
+        }
+        self.classifier.dropouts.push((value, share));
+        Ok(value)
     }
 
     fn conv(&mut self, spec: &ConvSpec, value: usize, name: String, shape: &[usize]) -> Result<usize, Error> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::affine::{Sign, end_padding, images, rows};
 use super::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Classifier, Layer, Statistics, Step, Weights};
+use crate::random::Random;
 use crate::{Dataset, Error};
 
 /// How well a classifier does on a data set.
@@ -19,34 +20,58 @@ pub struct Score {
     pub accuracy: f64,
 }
 
+/// What distinguishes a forward pass while training.
+#[derive(Debug)]
+pub(crate) struct Training {
+    /// The batch's statistics for every batch normalisation so far.
+    pub statistics: Vec<Statistics>,
+    /// Chooses what is dropped.
+    random: Random,
+}
+
+impl Training {
+    pub(crate) fn new(random: Random) -> Self {
+        Self { statistics: Vec::new(), random }
+    }
+}
+
 /// Samples that are scored at once.
 const BATCH: usize = 256;
 
 impl Classifier {
     /// Scores, `[batch, classes]`, of rows of values.
     ///
-    /// With `batch_statistics`, batch normalisations use the batch's own statistics and append them.
-    pub(crate) fn forward(
-        &self,
-        weights: &Weights,
-        x: Tensor<2>,
-        mut batch_statistics: Option<&mut Vec<Statistics>>,
-    ) -> Tensor<2> {
+    /// While training, batch normalisations use the batch's own statistics and append them, and dropout drops.
+    pub(crate) fn forward(&self, weights: &Weights, x: Tensor<2>, mut training: Option<&mut Training>) -> Tensor<2> {
         let mut values: Vec<Tensor<2>> = Vec::with_capacity(self.layers.len() + 1);
-        values.push(x);
+        values.push(self.dropped(x, 0, training.as_deref_mut()));
         for layer in &self.layers {
             let operand = &values[layer.inputs[0]];
-            let value = match (&layer.step, batch_statistics.as_deref_mut()) {
-                (Step::BatchNorm { .. }, Some(collected)) => normalised(layer, weights, operand, collected),
+            let value = match (&layer.step, training.as_deref_mut()) {
+                (Step::BatchNorm { .. }, Some(training)) => {
+                    normalised(layer, weights, operand, &mut training.statistics)
+                }
                 (Step::Add, _) => {
                     let others = layer.inputs[1..].iter();
                     others.fold(operand.clone(), |sum, &input| sum + values[input].clone())
                 }
                 _ => self.apply(layer, weights, operand),
             };
-            values.push(value);
+            values.push(self.dropped(value, values.len(), training.as_deref_mut()));
         }
         values.pop().expect("a classifier has layers")
+    }
+
+    /// A value, some of it dropped if it is to be.
+    fn dropped(&self, x: Tensor<2>, value: usize, training: Option<&mut Training>) -> Tensor<2> {
+        let Some(training) = training else { return x };
+        self.dropouts.iter().filter(|dropout| dropout.0 == value).fold(x, |x, (_, share)| {
+            let [n, len] = x.dims();
+            let kept = (1.0 / (1.0 - share)) as f32;
+            let mask = (0..n * len).map(|_| if training.random.unit() < *share { 0.0 } else { kept }).collect();
+            let mask = Tensor::<2>::from_data(TensorData::new::<f32, _>(mask, [n, len]), &x.device());
+            x * mask
+        })
     }
 
     /// Applies a layer of one operand.

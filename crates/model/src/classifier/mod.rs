@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 use network::{Activation, Conv, MaxPool};
 
 pub use forward::Score;
-pub(crate) use forward::{argmax, batch_of, cross_entropy, floats, right, samples, smoothed_cross_entropy};
+pub(crate) use forward::{Training, argmax, batch_of, cross_entropy, floats, right, samples, smoothed_cross_entropy};
 pub(crate) use interval::Interval;
 
 /// A network with trainable weights on burn's CPU backend.
@@ -31,6 +31,8 @@ pub struct Classifier {
     statistics: Vec<Statistics>,
     /// Matrices that are not trained.
     fixed: Vec<Fixed>,
+    /// Values that are dropped while training, each with its probability.
+    dropouts: Vec<(usize, f64)>,
 }
 
 /// One operation.

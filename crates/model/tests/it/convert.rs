@@ -13,7 +13,7 @@ fn trained() -> (Classifier, model::Dataset) {
                                    {"conv": {"channels": 6, "kernel": 3, "padding": 1}}, "batch_norm"],
                           "shortcut": [{"conv": {"channels": 6, "kernel": 1, "stride": 2}}]}},
             {"residual": {"body": ["relu", "batch_norm"]}},
-            {"average_pool": {"size": 2, "stride": 1}}, "flatten", {"dense": 9}, "batch_norm", "relu", {"dense": 4}]"#,
+            {"average_pool": {"size": 2, "stride": 1}}, "flatten", {"dropout": 0.2}, {"dense": 9}, "batch_norm", "relu", {"dense": 4}]"#,
     );
     let mut classifier = Classifier::new(&architecture, data.shape(), 5).unwrap();
     let recipe = recipe(r#"{"epochs": 3, "batch_size": 16, "optimizer": {"adam": {"lr": 0.01}}}"#);

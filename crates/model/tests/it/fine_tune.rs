@@ -140,3 +140,32 @@ fn what_is_repaired_already_stays_as_it_is() {
     assert_eq!(ending, TuneEnding::Diverged);
     assert_eq!(tuned.state(), classifier.state());
 }
+
+#[test]
+fn rehearsal_keeps_what_the_network_said_between_samples() {
+    let (classifier, data, validation, examples) = wronged();
+    let between: Vec<Vec<f32>> = (0..100)
+        .map(|i| data.sample(i).iter().zip(data.sample(i + 100)).map(|(a, b)| 0.5 * (a + b)).collect())
+        .collect();
+    let rows: Vec<&[f32]> = between.iter().map(Vec::as_slice).collect();
+    let before = classifier.scores(&rows).unwrap();
+    let moved = |rehearsal: f64| {
+        let settings = FineTuneSettings {
+            epochs: 60,
+            margin: 0.2,
+            settle: 4,
+            rehearsal,
+            lr: 0.005,
+            ..FineTuneSettings::default()
+        };
+        let mut tuned = classifier.clone();
+        let tune = FineTune { settings: &settings, train: &data, validation: &validation, seed: 2 };
+        let (ending, _) = tune.run(&mut tuned, &examples, &[], &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(ending, TuneEnding::Repaired, "{rehearsal}");
+        let after = tuned.scores(&rows).unwrap();
+        let pairs = before.iter().flatten().zip(after.iter().flatten());
+        pairs.map(|(a, b)| (a - b).abs()).sum::<f32>()
+    };
+    let (without, with) = (moved(0.0), moved(3.0));
+    assert!(with < 0.8 * without, "{with} {without}");
+}

@@ -1,6 +1,6 @@
 use std::ops::ControlFlow;
 
-use model::{Attack, Classifier, Ending, Event, Threat, Trainer};
+use model::{Architecture, Attack, Classifier, Ending, Event, LayerSpec, Recipe, Threat, Trainer};
 
 use crate::support::{layers, recipe, shapes, train};
 
@@ -151,4 +151,51 @@ fn recipes_and_data_that_do_not_fit_are_refused() {
     let patch = r#"{"epochs": 1, "optimizer": {"adam": {"lr": 0.01}},
                     "robust": {"adversarial": {"attack": {"threat": {"patch": [0, 2]}}}}}"#;
     assert!(run(patch, &mut fresh()).contains("patch"));
+}
+
+#[test]
+fn dropout_acts_while_training_alone() {
+    let data = shapes(400, 1);
+    let spec = |share: f64| layers(&format!(r#"[{{"dense": 24}}, "relu", {{"dropout": {share}}}, {{"dense": 4}}]"#));
+    let fresh = |share| Classifier::new(&spec(share), [1, 10, 10], 1).unwrap();
+    // The same weights give the same scores; they are trained to others.
+    let scores = |classifier: &Classifier| classifier.scores(&[data.sample(3)]).unwrap();
+    assert_eq!(scores(&fresh(0.0)), scores(&fresh(0.9)));
+    let trained = |share| {
+        let mut classifier = fresh(share);
+        let course = train(&mut classifier, &recipe(ADAM), &data, None);
+        (classifier, course.epochs.last().unwrap().loss)
+    };
+    let ((plain, loss), (dropped, loss_dropped)) = (trained(0.0), trained(0.5));
+    assert_eq!(dropped.state(), trained(0.5).0.state());
+    assert_ne!(plain.state(), dropped.state());
+    // What is dropped is missed while training, by more than chance.
+    assert!(loss_dropped > 1.2 * loss, "{loss_dropped} {loss}");
+    for wrong in [1.0, -0.1, f64::NAN] {
+        let wrong = Architecture { layers: vec![LayerSpec::Dropout(wrong), LayerSpec::Dense(4)] };
+        assert!(Classifier::new(&wrong, [1, 10, 10], 1).unwrap_err().to_string().contains("dropout"));
+    }
+    let branch = layers(r#"[{"dense": 8}, {"residual": {"body": [{"dropout": 0.5}, "relu"]}}, {"dense": 4}]"#);
+    assert!(Classifier::new(&branch, [1, 10, 10], 1).unwrap_err().to_string().contains("branch"));
+}
+
+#[test]
+fn smoothed_labels_keep_scores_apart_by_less() {
+    let data = shapes(300, 1);
+    let mean_gap = |smoothing: f64| {
+        let mut classifier = fresh();
+        let recipe = Recipe { label_smoothing: smoothing, ..recipe(ADAM) };
+        train(&mut classifier, &recipe, &data, None);
+        let gap = |i: usize| {
+            let mut scores = classifier.scores(&[data.sample(i)]).unwrap().remove(0);
+            scores.sort_by(f32::total_cmp);
+            scores[3] - scores[2]
+        };
+        (0..100).map(gap).sum::<f32>() / 100.0
+    };
+    let (plain, smoothed) = (mean_gap(0.0), mean_gap(0.2));
+    assert!(smoothed > 0.0 && smoothed < 0.8 * plain, "{smoothed} {plain}");
+    for wrong in [1.0, -0.1, f64::NAN] {
+        assert!(Recipe { label_smoothing: wrong, ..recipe(ADAM) }.check().is_err());
+    }
 }
