@@ -86,6 +86,15 @@ fn adapters() -> Vec<Adapter> {
     Vec::new()
 }
 
+/// Whether there is any GPU, a software one included.
+#[cfg(feature = "train")]
+pub fn has_adapter() -> bool {
+    #[cfg(feature = "gpu")]
+    return !Gpu::list().is_empty();
+    #[cfg(not(feature = "gpu"))]
+    false
+}
+
 fn why_host(adapters: &[Adapter]) -> String {
     if cfg!(not(feature = "gpu")) {
         "this build has no GPU support: build it with the feature 'gpu'".into()

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use model::{OptimizerSpec, Recipe, Schedule};
+use model::{Backend, OptimizerSpec, Recipe, Schedule};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -136,6 +136,7 @@ impl PeerModel {
             augment: None,
             label_smoothing: 0.0,
             robust: None,
+            backend: Backend::Cpu,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use model::{Attack, Classifier, Course, Dataset, Ending, Event, PeerName, Score, StateDict, Threat, Trainer};
+use model::{Attack, Backend, Classifier, Course, Dataset, Ending, Event, PeerName, Score, StateDict, Threat, Trainer};
 use network::onnx;
 use serde::Serialize;
 use serde_json::Value;
@@ -21,7 +21,7 @@ use crate::samples::Samples;
 use crate::session::Session;
 use crate::status::Status;
 use crate::train_job::{MeasureSpec, TrainJob, TrainTask};
-use crate::{console, input};
+use crate::{console, devices, input};
 
 /// A run as JSON.
 #[derive(Debug, Serialize)]
@@ -84,6 +84,9 @@ pub fn read(task: &TrainTask, settings: &mut Settings) -> Result<TrainJob> {
 pub fn run(job: &TrainJob, session: &Session) -> Result<Status> {
     let start = Instant::now();
     job.check()?;
+    if job.training.backend == Backend::Gpu && !devices::has_adapter() {
+        bail!("training on a GPU: no adapter was found (`diadem devices`); leave 'backend' out to train on the CPU");
+    }
     let default_share = job.training.early_stop.map(|_| 0.1);
     let samples = Samples::read(&job.data, default_share, session.seed)?;
     let architecture = job.network.architecture(samples.train.n_classes());

@@ -6,6 +6,7 @@
 
 mod architecture;
 mod augment;
+mod backend;
 mod classifier;
 mod dataset;
 mod error;
@@ -20,6 +21,7 @@ mod trainer;
 
 pub use architecture::{Architecture, ConvSpec, LayerSpec, PoolSpec};
 pub use augment::Augment;
+pub use backend::Backend;
 pub use classifier::{Classifier, Score};
 pub use dataset::{Dataset, Selection, Source, Split};
 pub use error::Error;

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::augment::Augment;
+use crate::backend::Backend;
 use crate::robust::Robust;
 
 /// How a classifier is trained.
@@ -31,6 +32,9 @@ pub struct Recipe {
     /// Training for robustness
     #[serde(default)]
     pub robust: Option<Robust>,
+    /// What computes
+    #[serde(default)]
+    pub backend: Backend,
 }
 
 /// An optimizer and its rates.
@@ -116,6 +120,7 @@ impl Recipe {
         } else if !(0.0..1.0).contains(&self.label_smoothing) {
             "'label_smoothing' is at least 0 and below 1"
         } else {
+            self.backend.device()?;
             self.augment.as_ref().map_or(Ok(()), Augment::check)?;
             return self.robust.as_ref().map_or(Ok(()), Robust::check);
         };
@@ -165,6 +170,7 @@ mod tests {
             augment: None,
             label_smoothing: 0.0,
             robust: None,
+            backend: Backend::Cpu,
         }
     }
 

@@ -1,14 +1,14 @@
 use std::thread;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use crate::classifier::{
     Interval, Statistics, Training, batch_of, cross_entropy, floats, right, smoothed_cross_entropy,
 };
 use crate::random::Random;
 use crate::robust::{Attack, BoundMethod, Certified, Depth, Robust, Threat};
-use crate::{Classifier, Trainer};
+use crate::{Backend, Classifier, Trainer};
 
 /// What a batch says about the weights.
 #[derive(Debug)]
@@ -28,11 +28,12 @@ const WORTH_A_THREAD: usize = 1 << 21;
 impl Trainer<'_> {
     /// The loss of a batch and its gradients at a point of training that is counted in epochs; `number` counts steps.
     ///
-    /// Large batches are computed in two halves, one thread each, whatever the number of cores: the same halves, the same sums. Each half
+    /// On the CPU, large batches are computed in two halves, one thread each, whatever the number of cores: the same halves, the same sums. Each half
     /// draws its own random numbers and, as where batches are spread over devices, is normalised by its own statistics.
     pub(crate) fn step(&self, classifier: &Classifier, batch: &[usize], progress: f64, number: usize) -> Step {
         let random = |half: usize| Random::new(self.seed, 0x57e9 | ((2 * number + half) as u64) << 16);
-        if batch.len() < 2 || batch.len() * classifier.multiply_adds() < WORTH_A_THREAD {
+        let is_small = batch.len() * classifier.multiply_adds() < WORTH_A_THREAD;
+        if batch.len() < 2 || is_small || self.recipe.backend == Backend::Gpu {
             return self.part(classifier, batch, (1.0, progress), random(0));
         }
         let (first, second) = batch.split_at(batch.len().div_ceil(2));
@@ -68,8 +69,11 @@ impl Trainer<'_> {
         let samples: Vec<Vec<f32>> = batch.iter().map(|&i| self.sample(i, &mut random)).collect();
         let rows: Vec<&[f32]> = samples.iter().map(Vec::as_slice).collect();
         let mut training = Training::new(Random::new(self.seed, random.draw()));
-        let scores =
-            classifier.forward(&classifier.weights, batch_of(&rows, &Classifier::device()), Some(&mut training));
+        let scores = classifier.forward(
+            &classifier.weights,
+            batch_of(&rows, &classifier.training_device()),
+            Some(&mut training),
+        );
         let n_right = right(&floats(scores.clone().inner()), &labels);
         let clean = smoothed_cross_entropy(scores, &labels, self.recipe.label_smoothing);
         let loss = self.robust_loss(classifier, clean, (&rows, &labels), progress, &mut random).mul_scalar(share);
@@ -100,7 +104,7 @@ impl Trainer<'_> {
             Some(Robust::Adversarial { attack, share }) => {
                 let points = attack.run(classifier, &classifier.weights, self.train, rows, labels, random);
                 let points: Vec<&[f32]> = points.iter().map(Vec::as_slice).collect();
-                let x = batch_of(&points, &Classifier::device());
+                let x = batch_of(&points, &classifier.training_device());
                 let mut again = Training::new(Random::new(self.seed, random.draw()));
                 let scores = classifier.forward(&classifier.weights, x, Some(&mut again));
                 let attacked = smoothed_cross_entropy(scores, labels, self.recipe.label_smoothing);
@@ -131,13 +135,15 @@ impl Trainer<'_> {
         let epsilon = certified.epsilon * ramp;
         let is_image = self.train.is_image();
         let region = match certified.small_box {
-            None if certified.patch.is_some() => self.patches(certified, epsilon, rows, random),
-            None => Interval::around(batch_of(rows, &Classifier::device()), epsilon, is_image),
+            None if certified.patch.is_some() => {
+                self.patches(certified, epsilon, rows, (random, &classifier.training_device()))
+            }
+            None => Interval::around(batch_of(rows, &classifier.training_device()), epsilon, is_image),
             Some(share) => {
                 let attack = Attack { threat: Threat::LInf(epsilon * (1.0 - share).max(1e-6)), steps: 4, step: 0.5 };
                 let points = attack.run(classifier, &classifier.weights, self.train, rows, labels, random);
                 let points: Vec<&[f32]> = points.iter().map(Vec::as_slice).collect();
-                Interval::around(batch_of(&points, &Classifier::device()), epsilon * share, is_image)
+                Interval::around(batch_of(&points, &classifier.training_device()), epsilon * share, is_image)
             }
         };
         let weights = &classifier.weights;
@@ -154,7 +160,13 @@ impl Trainer<'_> {
     }
 
     /// The boxes in which a rectangle at a random place of every sample changes.
-    fn patches(&self, certified: &Certified, epsilon: f64, rows: &[&[f32]], random: &mut Random) -> Interval {
+    fn patches(
+        &self,
+        certified: &Certified,
+        epsilon: f64,
+        rows: &[&[f32]],
+        (random, device): (&mut Random, &Device),
+    ) -> Interval {
         let [_, height, width] = self.train.shape();
         let [rows_of_patch, columns_of_patch] = certified.patch.unwrap_or([height, width]);
         let mut ends = [-epsilon as f32, epsilon as f32].map(|step| (step, Vec::with_capacity(rows.len())));
@@ -176,7 +188,7 @@ impl Trainer<'_> {
         }
         let [lower, upper] = ends.map(|(_, list)| {
             let list: Vec<&[f32]> = list.iter().map(Vec::as_slice).collect();
-            batch_of(&list, &Classifier::device())
+            batch_of(&list, device)
         });
         Interval { lower, upper }
     }
@@ -205,7 +217,7 @@ mod tests {
     #[test]
     fn smoothed_labels_share_what_they_give_away() {
         // Scores 0 and ln 3: probabilities of a quarter and three quarters.
-        let scores = || batch_of(&[&[0.0, 3.0_f32.ln()]], &Classifier::device());
+        let scores = || batch_of(&[&[0.0, 3.0_f32.ln()]], &Device::flex().autodiff());
         let loss = |smoothing| f64::from(floats(smoothed_cross_entropy(scores(), &[1], smoothing).inner())[0]);
         let (right, wrong) = ((4.0_f64 / 3.0).ln(), 4.0_f64.ln());
         assert!((loss(0.0) - right).abs() < 1e-6);

@@ -10,7 +10,7 @@ use crate::random::Random;
 use crate::recipe::{OptimizerSpec, Recipe};
 use crate::robust::Robust;
 use crate::step::Step;
-use crate::{Classifier, Dataset, Error, Score};
+use crate::{Backend, Classifier, Dataset, Error, Score};
 
 /// Trains classifiers by a recipe.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +108,9 @@ impl Trainer<'_> {
         if self.recipe.early_stop.is_some() && self.validation.is_none() {
             return Err(Error::invalid("training: early stopping needs validation samples"));
         }
+        if self.recipe.backend != Backend::Cpu {
+            *classifier = classifier.moved_to(self.recipe.backend)?;
+        }
         let start = Instant::now();
         let batch_size = self.recipe.batch_size.min(self.train.len());
         let steps_of_epoch = self.train.len().div_ceil(batch_size);
@@ -168,6 +171,9 @@ impl Trainer<'_> {
         if let Some((_, best)) = best {
             *classifier = best;
             course.kept = course.epochs.len() - epochs_since_best(&course.epochs);
+        }
+        if self.recipe.backend != Backend::Cpu {
+            *classifier = classifier.moved_to(Backend::Cpu)?;
         }
         Ok(course)
     }

@@ -1,5 +1,5 @@
 use burn::module::Param;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use network::{Activation, Conv, MaxPool};
 
 use super::{Classifier, Layer, Statistics, Step, Weights};
@@ -36,7 +36,15 @@ impl Classifier {
 
     pub(super) fn empty(input: Vec<usize>) -> Self {
         let weights = Weights { vectors: Vec::new(), matrices: Vec::new(), kernels: Vec::new() };
-        Self { input, layers: Vec::new(), weights, statistics: Vec::new(), fixed: Vec::new(), dropouts: Vec::new() }
+        Self {
+            input,
+            layers: Vec::new(),
+            weights,
+            statistics: Vec::new(),
+            fixed: Vec::new(),
+            dropouts: Vec::new(),
+            device: Device::flex(),
+        }
     }
 
     pub(super) fn push(&mut self, name: String, step: Step, inputs: Vec<usize>, shape: Vec<usize>) -> usize {
@@ -46,24 +54,24 @@ impl Classifier {
 
     pub(super) fn push_vector(&mut self, values: Vec<f32>) -> usize {
         let shape = [values.len()];
-        self.weights.vectors.push(parameter(values, shape));
+        self.weights.vectors.push(parameter(values, shape, &self.training_device()));
         self.weights.vectors.len() - 1
     }
 
     pub(super) fn push_matrix(&mut self, values: Vec<f32>, shape: [usize; 2]) -> usize {
-        self.weights.matrices.push(parameter(values, shape));
+        self.weights.matrices.push(parameter(values, shape, &self.training_device()));
         self.weights.matrices.len() - 1
     }
 
     pub(super) fn push_kernel(&mut self, values: Vec<f32>, shape: [usize; 4]) -> usize {
-        self.weights.kernels.push(parameter(values, shape));
+        self.weights.kernels.push(parameter(values, shape, &self.training_device()));
         self.weights.kernels.len() - 1
     }
 }
 
 /// A trainable tensor.
-pub(super) fn parameter<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
-    Param::from_data(TensorData::new(values, shape), &Classifier::device())
+pub(super) fn parameter<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    Param::from_data(TensorData::new(values, shape), device)
 }
 
 impl Builder {

@@ -112,7 +112,7 @@ impl Classifier {
         let weights = self.weights.valid();
         let mut scores = Vec::with_capacity(inputs.len());
         for batch in inputs.chunks(BATCH) {
-            let values = floats(self.forward(&weights, batch_of(batch, &Device::flex()), None));
+            let values = floats(self.forward(&weights, batch_of(batch, self.device()), None));
             scores.extend(values.chunks(self.n_classes()).map(<[f32]>::to_vec));
         }
         Ok(scores)
@@ -128,7 +128,7 @@ impl Classifier {
         let indices: Vec<usize> = (0..data.len()).collect();
         let (mut loss, mut n_right) = (0.0, 0);
         for batch in indices.chunks(BATCH) {
-            let (x, labels) = samples(data, batch, &Device::flex());
+            let (x, labels) = samples(data, batch, self.device());
             let scores = self.forward(&weights, x, None);
             loss += f64::from(cross_entropy(scores.clone(), &labels).into_scalar::<f32>()) * batch.len() as f64;
             n_right += right(&floats(scores), &labels);

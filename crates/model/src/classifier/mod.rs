@@ -16,7 +16,9 @@ pub use forward::Score;
 pub(crate) use forward::{Training, argmax, batch_of, cross_entropy, floats, right, samples, smoothed_cross_entropy};
 pub(crate) use interval::Interval;
 
-/// A network with trainable weights on burn's CPU backend.
+use crate::{Backend, Error};
+
+/// A network with trainable weights, on burn's CPU backend until it is moved.
 ///
 /// It is made from an [`Architecture`](crate::Architecture) with random weights, or from a [`Network`](network::Network), and becomes a
 /// network again; batch normalisations are folded then.
@@ -33,6 +35,7 @@ pub struct Classifier {
     fixed: Vec<Fixed>,
     /// Values that are dropped while training, each with its probability.
     dropouts: Vec<(usize, f64)>,
+    device: Device,
 }
 
 /// One operation.
@@ -178,12 +181,26 @@ impl Classifier {
 
     /// The same classifier with weights of its own: gradients do not reach those it was made from, but bear their names.
     pub(crate) fn forked(&self) -> Self {
-        Self { weights: self.weights.clone().fork(&Self::device()), ..self.clone() }
+        Self { weights: self.weights.clone().fork(&self.training_device()), ..self.clone() }
     }
 
-    /// The device on which weights are trained.
-    pub(crate) fn device() -> Device {
-        Device::flex().autodiff()
+    /// Where weights are and what is computed with them, without gradients.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The same with gradients.
+    pub(crate) fn training_device(&self) -> Device {
+        self.device.clone().autodiff()
+    }
+
+    /// The same classifier on another backend.
+    ///
+    /// # Errors
+    /// When this build has no such backend.
+    pub fn moved_to(&self, backend: Backend) -> Result<Self, Error> {
+        let device = backend.device()?;
+        Ok(Self { weights: self.weights.clone().fork(&device.clone().autodiff()), device, ..self.clone() })
     }
 
     /// The size of a value.

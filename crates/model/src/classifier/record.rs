@@ -63,7 +63,7 @@ impl Classifier {
     }
 
     fn recorded(&self) -> Recorded {
-        let vector = |values: &Vec<f32>| parameter(values.clone(), [values.len()]);
+        let vector = |values: &Vec<f32>| parameter(values.clone(), [values.len()], &self.training_device());
         Recorded {
             weights: self.weights.clone(),
             means: self.statistics.iter().map(|statistics| vector(&statistics.mean)).collect(),

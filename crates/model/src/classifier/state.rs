@@ -70,6 +70,7 @@ impl Classifier {
         let values = |name: &str, part: &str| {
             state.get(&format!("{name}.{part}")).expect("it was looked up before").values.clone()
         };
+        let device = self.training_device();
         for layer in &self.layers {
             let name = layer.name.as_str();
             match &layer.step {
@@ -77,18 +78,18 @@ impl Classifier {
                     let [n_in, n_out] = self.weights.matrices[*weight].val().dims();
                     let given = values(name, "weight");
                     let matrix = (0..n_in * n_out).map(|i| given[i % n_out * n_in + i / n_out]).collect();
-                    self.weights.matrices[*weight] = parameter(matrix, [n_in, n_out]);
-                    self.weights.vectors[*bias] = parameter(values(name, "bias"), [n_out]);
+                    self.weights.matrices[*weight] = parameter(matrix, [n_in, n_out], &device);
+                    self.weights.vectors[*bias] = parameter(values(name, "bias"), [n_out], &device);
                 }
                 Step::Conv { weight, bias, .. } => {
                     let shape = self.weights.kernels[*weight].val().dims();
-                    self.weights.kernels[*weight] = parameter(values(name, "weight"), shape);
-                    self.weights.vectors[*bias] = parameter(values(name, "bias"), [shape[0]]);
+                    self.weights.kernels[*weight] = parameter(values(name, "weight"), shape, &device);
+                    self.weights.vectors[*bias] = parameter(values(name, "bias"), [shape[0]], &device);
                 }
                 Step::BatchNorm { scale, shift, statistics } => {
                     let n = [self.statistics[*statistics].mean.len()];
-                    self.weights.vectors[*scale] = parameter(values(name, "weight"), n);
-                    self.weights.vectors[*shift] = parameter(values(name, "bias"), n);
+                    self.weights.vectors[*scale] = parameter(values(name, "weight"), n, &device);
+                    self.weights.vectors[*shift] = parameter(values(name, "bias"), n, &device);
                     self.statistics[*statistics] =
                         Statistics { mean: values(name, "running_mean"), variance: values(name, "running_var") };
                 }

@@ -69,7 +69,7 @@ impl<'a> Chase<'a> {
         if self.is_empty() {
             return;
         }
-        let device = Classifier::device();
+        let device = classifier.training_device();
         let x = batch_of(&self.rows(), &device).require_grad();
         let scores = classifier.forward(&classifier.weights.valid(), x.clone(), None);
         let batch = self.wanted(classifier, &device);

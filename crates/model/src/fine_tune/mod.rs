@@ -278,7 +278,7 @@ impl FineTune<'_> {
                 chase.step(classifier);
             }
         }
-        let bounds = least_bounds(classifier, &classifier.weights.valid(), targets, &Device::flex());
+        let bounds = least_bounds(classifier, &classifier.weights.valid(), targets, classifier.device());
         let bounded = bounds.map_or(0, |bounds| floats(bounds).iter().filter(|bound| **bound > 0.0).count());
         let held = is_held.into_iter().filter(|is_held| *is_held).count();
         Ok(TuneRecord { epoch, repaired, held, bounded, accuracy: classifier.score(self.validation)?.accuracy })
@@ -293,7 +293,7 @@ impl FineTune<'_> {
         (examples, penalties): (&[Example], &[f32]),
         (targets, chase): (&[Target], &Chase),
     ) -> Tensor<1> {
-        let device = Classifier::device();
+        let device = classifier.training_device();
         let (x, labels) = samples(self.train, batch, &device);
         let scores = classifier.forward(&classifier.weights, x.clone(), None);
         let mut loss = cross_entropy(scores.clone(), &labels).mul_scalar(1.0 - self.settings.memory);
@@ -331,7 +331,7 @@ impl FineTune<'_> {
     ///
     /// Samples of other origin than the training samples lie between them rather than at them.
     fn forgotten(&self, classifier: &Classifier, batch: &[usize], start: &Weights, random: &mut Random) -> Tensor<1> {
-        let device = Classifier::device();
+        let device = classifier.training_device();
         if self.settings.rehearsal == 0.0 {
             return Tensor::zeros([1], &device);
         }
@@ -367,12 +367,12 @@ fn margins(classifier: &Classifier, examples: &[Example]) -> Result<Vec<f64>, Er
     if examples.is_empty() {
         return Ok(Vec::new());
     }
-    let device = Device::flex();
+    let device = classifier.device();
     let inputs: Vec<&[f32]> = examples.iter().map(|example| example.input.as_slice()).collect();
     let scores = classifier.scores(&inputs)?;
-    let (_, wanted) = wishes(examples, classifier.n_classes(), &device);
+    let (_, wanted) = wishes(examples, classifier.n_classes(), device);
     let scores: Vec<&[f32]> = scores.iter().map(Vec::as_slice).collect();
-    Ok(floats(wanted.margins(batch_of(&scores, &device))).into_iter().map(f64::from).collect())
+    Ok(floats(wanted.margins(batch_of(&scores, device))).into_iter().map(f64::from).collect())
 }
 
 /// Examples as rows of values, and what is wanted of each.

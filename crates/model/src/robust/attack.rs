@@ -48,7 +48,7 @@ impl Attack {
         let mut points: Vec<Vec<f32>> = targets.iter().map(|target| self.threat.start(target, random)).collect();
         for _ in 0..self.steps {
             let rows: Vec<&[f32]> = points.iter().map(Vec::as_slice).collect();
-            let x = batch_of(&rows, &Classifier::device()).require_grad();
+            let x = batch_of(&rows, &classifier.training_device()).require_grad();
             let loss = cross_entropy(classifier.forward(&weights, x.clone(), None), labels);
             let gradients = loss.backward();
             let Some(gradient) = x.grad(&gradients) else { break };

@@ -27,8 +27,7 @@ impl Classifier {
 
     /// How many `ReLU`s have the same sign for all inputs whose values lie between these, by intervals: an estimate, no proof.
     pub fn stable_relus(&self, lower: f32, upper: f32) -> usize {
-        let device = Device::flex();
-        let end = |value: f32| Tensor::<2>::full([1, self.n_inputs()], value, &device);
+        let end = |value: f32| Tensor::<2>::full([1, self.n_inputs()], value, self.device());
         let intervals = self.intervals(&self.weights.valid(), Interval { lower: end(lower), upper: end(upper) });
         let stable = self.rectified().map(|operand| {
             let [lower, upper] = [&intervals[operand].lower, &intervals[operand].upper].map(|end| floats(end.clone()));
@@ -49,7 +48,7 @@ impl Classifier {
         let indices: Vec<usize> = (0..data.len()).collect();
         let mut n_proved = 0;
         for batch in indices.chunks(32) {
-            let (x, labels) = samples(data, batch, &Device::flex());
+            let (x, labels) = samples(data, batch, self.device());
             let region = Interval::around(x, epsilon, data.is_image());
             let margins = floats(self.margins(&weights, region, &labels, Depth::Input));
             n_proved += margins

@@ -199,3 +199,34 @@ fn smoothed_labels_keep_scores_apart_by_less() {
         assert!(Recipe { label_smoothing: wrong, ..recipe(ADAM) }.check().is_err());
     }
 }
+
+#[cfg(not(feature = "gpu"))]
+#[test]
+fn a_backend_that_this_build_lacks_is_refused() {
+    let json = r#"{"epochs": 1, "optimizer": {"sgd": {"lr": 0.1}}, "backend": "gpu"}"#;
+    let error = recipe(json).check().unwrap_err().to_string();
+    assert!(error.contains("train-gpu"), "{error}");
+}
+
+/// Sums have another order on a GPU: the same course of training, but not to the bit.
+#[cfg(feature = "gpu")]
+#[test]
+fn a_gpu_takes_the_course_that_the_cpu_takes() {
+    let (data, test) = (shapes(96, 1), shapes(100, 2));
+    let run = |backend: &str| {
+        let json = format!(
+            r#"{{"epochs": 2, "batch_size": 32, "optimizer": {{"adam": {{"lr": 0.01}}}}, "backend": "{backend}",
+                 "robust": {{"certified": {{"epsilon": 0.02, "ramp": 1, "share": 0.5}}}}}}"#
+        );
+        let mut classifier = fresh();
+        let course = train(&mut classifier, &recipe(&json), &data, Some(&test));
+        (course, classifier.scores(&[data.sample(0), data.sample(1)]).unwrap())
+    };
+    let ((cpu, on_cpu), (gpu, on_gpu)) = (run("cpu"), run("gpu"));
+    assert_eq!(gpu.ending, Ending::Finished);
+    for (one, other) in cpu.epochs.iter().zip(&gpu.epochs) {
+        assert!((one.loss - other.loss).abs() < 1e-3 * one.loss, "{one:?} {other:?}");
+    }
+    let pairs = on_cpu.iter().flatten().zip(on_gpu.iter().flatten());
+    assert!(pairs.clone().all(|(a, b)| (a - b).abs() < 1e-2), "{on_cpu:?} {on_gpu:?}");
+}
