@@ -23,6 +23,8 @@ pub enum LayerSpec {
     BatchNorm,
     /// `max(z, 0)`
     Relu,
+    /// `min(max(z, lower), upper)`: what one place of an image says has a limit
+    Clip([f64; 2]),
     /// While training, every value is zero with this probability and scaled up by as much otherwise (Srivastava et al. 2014)
     Dropout(f64),
     /// Maxima over windows

@@ -76,7 +76,8 @@ impl Trainer<'_> {
         );
         let n_right = right(&floats(scores.clone().inner()), &labels);
         let clean = smoothed_cross_entropy(scores, &labels, self.recipe.label_smoothing);
-        let loss = self.robust_loss(classifier, clean, (&rows, &labels), progress, &mut random).mul_scalar(share);
+        let ours = (classifier, &training);
+        let loss = self.robust_loss(ours, clean, (&rows, &labels), progress, &mut random).mul_scalar(share);
         let value = f64::from(floats(loss.clone().inner())[0]);
         let gradients = GradientsParams::from_grads(loss.backward(), &classifier.weights);
         Step { loss: value, n_right, gradients, statistics: training.statistics }
@@ -93,7 +94,7 @@ impl Trainer<'_> {
     /// The loss of the samples, mixed with that of what is done to them.
     fn robust_loss(
         &self,
-        classifier: &Classifier,
+        (classifier, training): (&Classifier, &Training),
         clean: Tensor<1>,
         (rows, labels): (&[&[f32]], &[usize]),
         progress: f64,
@@ -116,7 +117,9 @@ impl Trainer<'_> {
                     return clean;
                 }
                 let share = certified.share * ramp;
-                let bounded = self.bounded_loss(classifier, certified, ramp, rows, labels, random);
+                let n = ((rows.len() as f64 * certified.sampled).ceil() as usize).clamp(1, rows.len());
+                let (rows, labels) = (&rows[..n], &labels[..n]);
+                let bounded = self.bounded_loss((classifier, training), (certified, ramp), rows, labels, random);
                 bounded.mul_scalar(share) + clean.mul_scalar(1.0 - share)
             }
         }
@@ -125,9 +128,8 @@ impl Trainer<'_> {
     /// The cross-entropy of the worst scores that bounds allow.
     fn bounded_loss(
         &self,
-        classifier: &Classifier,
-        certified: &Certified,
-        ramp: f64,
+        (classifier, training): (&Classifier, &Training),
+        (certified, ramp): (&Certified, f64),
         rows: &[&[f32]],
         labels: &[usize],
         random: &mut Random,
@@ -146,7 +148,7 @@ impl Trainer<'_> {
                 Interval::around(batch_of(&points, &classifier.training_device()), epsilon * share, is_image)
             }
         };
-        let weights = &classifier.weights;
+        let (classifier, weights) = (classifier.of_batch(training), &classifier.weights);
         let worst =
             |region: Interval, depth| cross_entropy(classifier.margins(weights, region, labels, depth).neg(), labels);
         match certified.method {
@@ -257,5 +259,37 @@ mod tests {
         let whole = trainer.part(&classifier, &batch, (1.0, 0.0), Random::new(1, 0));
         let [one, other] = [&halves, &whole].map(|step| step.statistics[0].means());
         assert!(one.iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-5), "{one:?} {other:?}");
+    }
+
+    #[test]
+    fn trained_bounds_go_by_the_moments_of_the_batch() {
+        let data = data(8);
+        let rows: Vec<&[f32]> = (0..8).map(|i| data.sample(i)).collect();
+        let labels: Vec<usize> = (0..8).map(|i| i % 3).collect();
+        // Kernels twice as large: a batch's moments grow with them, running statistics do not.
+        let margins = |factor: f64| {
+            let mut classifier = classifier(true);
+            let kernels = &mut classifier.weights.kernels;
+            let device = kernels[0].val().device();
+            let larger = kernels[0].val().mul_scalar(factor).into_data();
+            kernels[0] = burn::module::Param::from_data(larger, &device);
+            let x = || batch_of(&rows, &classifier.training_device());
+            let mut training = Training::new(Random::new(1, 0));
+            let scores = floats(classifier.forward(&classifier.weights, x(), Some(&mut training)));
+            let region = Interval::around(x(), 0.0, true);
+            let of = |classifier: &Classifier| {
+                floats(classifier.margins(&classifier.weights, region.clone(), &labels, Depth::Last))
+            };
+            (scores, of(&classifier.of_batch(&training)), of(&classifier))
+        };
+        let ((scores, by_batch, by_running), (_, larger_by_batch, larger_by_running)) = (margins(1.0), margins(2.0));
+        for (i, &label) in labels.iter().enumerate() {
+            for k in 0..3 {
+                assert!((by_batch[3 * i + k] - (scores[3 * i + label] - scores[3 * i + k])).abs() < 1e-4);
+            }
+        }
+        let differ = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > 1e-2);
+        assert!(!differ(&by_batch, &larger_by_batch));
+        assert!(differ(&by_running, &larger_by_running));
     }
 }

@@ -3,7 +3,7 @@ use burn::tensor::ops::{AvgPoolOptions, ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use network::{Conv, MaxPool};
 
-use super::{BATCH_NORM_EPSILON, Classifier, Fixed, Layer, Step, Weights};
+use super::{BATCH_NORM_EPSILON, Classifier, Fixed, Layer, Moments, Statistics, Step, Weights};
 
 /// Which linear part an affine layer applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,20 +96,18 @@ impl Classifier {
         Some(value)
     }
 
-    /// The factor and the offset, `[1, n]`, of a batch normalisation by its running statistics.
+    /// The factor and the offset, `[1, n]`, of a batch normalisation by its running statistics, or the moments of a batch.
     fn normalisation(&self, layer: &Layer, weights: &Weights, device: &Device) -> Option<(Tensor<2>, Tensor<2>)> {
         let Step::BatchNorm { scale, shift, statistics } = &layer.step else { return None };
-        let statistics = &self.statistics[*statistics];
         let channels = layer.shape[0];
         let area: usize = layer.shape[1..].iter().product();
-        let inverse: Vec<f32> = statistics
-            .variance
-            .iter()
-            .map(|variance| (1.0 / (f64::from(*variance) + BATCH_NORM_EPSILON).sqrt()) as f32)
-            .collect();
         let vector = |values: &[f32]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [channels]), device);
-        let factor = weights.vectors[*scale].val() * vector(&inverse);
-        let offset = weights.vectors[*shift].val() - factor.clone() * vector(&statistics.mean);
+        let Moments { mean, variance } = self.moments.get(*statistics).cloned().unwrap_or_else(|| {
+            let Statistics { mean, variance } = &self.statistics[*statistics];
+            Moments { mean: vector(mean), variance: vector(variance) }
+        });
+        let factor = weights.vectors[*scale].val() / variance.add_scalar(BATCH_NORM_EPSILON).sqrt();
+        let offset = weights.vectors[*shift].val() - factor.clone() * mean;
         let spread = |x: Tensor<1>| x.reshape([channels, 1]).expand([channels, area]).reshape([1, channels * area]);
         Some((spread(factor), spread(offset)))
     }

@@ -43,6 +43,7 @@ impl Classifier {
             statistics: Vec::new(),
             fixed: Vec::new(),
             dropouts: Vec::new(),
+            moments: Vec::new(),
             device: Device::flex(),
         }
     }
@@ -108,6 +109,13 @@ impl Builder {
                 Ok(self.classifier.push(name, Step::BatchNorm { scale, shift, statistics }, vec![value], shape))
             }
             LayerSpec::Relu => Ok(self.classifier.push(name, Step::Activation(Activation::Relu), vec![value], shape)),
+            LayerSpec::Clip([lower, upper]) => {
+                if !(lower < upper) {
+                    return Err(Error::invalid(format!("layer {name}: the ends of a clip go up")));
+                }
+                let clip = Activation::Clip { lower: *lower, upper: *upper };
+                Ok(self.classifier.push(name, Step::Activation(clip), vec![value], shape))
+            }
             LayerSpec::Dropout(share) => self.dropout(*share, value, &name),
             LayerSpec::MaxPool(spec) => {
                 let pool = windows(spec, &name, &shape)?;

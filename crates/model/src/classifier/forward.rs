@@ -7,7 +7,7 @@ use network::{Activation, MaxPool};
 use serde::Serialize;
 
 use super::affine::{Sign, end_padding, images, rows};
-use super::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Classifier, Layer, Statistics, Step, Weights};
+use super::{BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, Classifier, Layer, Moments, Statistics, Step, Weights};
 use crate::random::Random;
 use crate::{Dataset, Error};
 
@@ -25,13 +25,15 @@ pub struct Score {
 pub(crate) struct Training {
     /// The batch's statistics for every batch normalisation so far.
     pub statistics: Vec<Statistics>,
+    /// The same with gradients.
+    pub(super) moments: Vec<Moments>,
     /// Chooses what is dropped.
     random: Random,
 }
 
 impl Training {
     pub(crate) fn new(random: Random) -> Self {
-        Self { statistics: Vec::new(), random }
+        Self { statistics: Vec::new(), moments: Vec::new(), random }
     }
 }
 
@@ -48,9 +50,7 @@ impl Classifier {
         for layer in &self.layers {
             let operand = &values[layer.inputs[0]];
             let value = match (&layer.step, training.as_deref_mut()) {
-                (Step::BatchNorm { .. }, Some(training)) => {
-                    normalised(layer, weights, operand, &mut training.statistics)
-                }
+                (Step::BatchNorm { .. }, Some(training)) => normalised(layer, weights, operand, training),
                 (Step::Add, _) => {
                     let others = layer.inputs[1..].iter();
                     others.fold(operand.clone(), |sum, &input| sum + values[input].clone())
@@ -237,8 +237,8 @@ fn max_options(pool: &MaxPool) -> MaxPoolOptions<2> {
     options
 }
 
-/// Batch normalisation by the batch's own statistics, which are appended.
-fn normalised(layer: &Layer, weights: &Weights, x: &Tensor<2>, collected: &mut Vec<Statistics>) -> Tensor<2> {
+/// Batch normalisation by the batch's own statistics, which are kept.
+fn normalised(layer: &Layer, weights: &Weights, x: &Tensor<2>, training: &mut Training) -> Tensor<2> {
     let Step::BatchNorm { scale, shift, .. } = &layer.step else {
         unreachable!("asked for batch normalisations alone")
     };
@@ -251,7 +251,9 @@ fn normalised(layer: &Layer, weights: &Weights, x: &Tensor<2>, collected: &mut V
     let variance = (centred.clone() * centred.clone()).mean_dim(1);
     let count = (n * area) as f32;
     let unbiased = variance.clone().inner().mul_scalar(count / (count - 1.0).max(1.0));
-    collected.push(Statistics { mean: floats(mean.inner()), variance: floats(unbiased) });
+    training.statistics.push(Statistics { mean: floats(mean.clone().inner()), variance: floats(unbiased) });
+    let moments = Moments { mean: mean.reshape([channels]), variance: variance.clone().reshape([channels]) };
+    training.moments.push(moments);
     let vector = |at: usize| weights.vectors[at].val().reshape([channels, 1]);
     let value = centred / variance.add_scalar(BATCH_NORM_EPSILON).sqrt() * vector(*scale) + vector(*shift);
     value.reshape([channels, n, area]).swap_dims(0, 1).reshape([n, len])

@@ -35,6 +35,8 @@ pub struct Classifier {
     fixed: Vec<Fixed>,
     /// Values that are dropped while training, each with its probability.
     dropouts: Vec<(usize, f64)>,
+    /// Moments of a batch that batch normalisations go by instead of running statistics.
+    moments: Vec<Moments>,
     device: Device,
 }
 
@@ -122,6 +124,13 @@ impl Statistics {
     }
 }
 
+/// What a batch normalisation makes of a batch, `[channels]` each, with the gradients of both.
+#[derive(Debug, Clone)]
+pub(crate) struct Moments {
+    mean: Tensor<1>,
+    variance: Tensor<1>,
+}
+
 /// An affine map that is not trained.
 #[derive(Debug, Clone)]
 enum Fixed {
@@ -182,6 +191,14 @@ impl Classifier {
     /// The same classifier with weights of its own: gradients do not reach those it was made from, but bear their names.
     pub(crate) fn forked(&self) -> Self {
         Self { weights: self.weights.clone().fork(&self.training_device()), ..self.clone() }
+    }
+
+    /// The same classifier, normalised by what a batch's forward pass has found.
+    ///
+    /// Bounds that are trained go by it: by running statistics, which lag behind, smaller weights would look like smaller outputs, and
+    /// all weights would shrink.
+    pub(crate) fn of_batch(&self, training: &Training) -> Self {
+        Self { moments: training.moments.clone(), ..self.clone() }
     }
 
     /// Where weights are and what is computed with them, without gradients.

@@ -47,6 +47,9 @@ pub struct Certified {
     /// The share of the bounds' loss in the end
     #[serde(default = "half")]
     pub share: f64,
+    /// The share of every batch whose scores are bounded: bounds cost several times what scores do
+    #[serde(default = "one")]
+    pub sampled: f64,
     /// Bounds over a smaller box around what an attack finds: its side as a share of the whole box
     #[serde(default)]
     pub small_box: Option<f64>,
@@ -80,10 +83,11 @@ impl Robust {
                 if !(certified.epsilon > 0.0 && certified.epsilon.is_finite()) {
                     return Err(Error::invalid("training: 'epsilon' is a positive number"));
                 }
-                if !is_share(certified.share) || certified.small_box.is_some_and(|share| !(share > 0.0 && share <= 1.0))
+                if !(is_share(certified.share) && is_share(certified.sampled))
+                    || certified.small_box.is_some_and(|share| !(share > 0.0 && share <= 1.0))
                 {
                     return Err(Error::invalid(
-                        "training: 'share' is between 0 and 1, 'small_box' above 0 and at most 1",
+                        "training: 'share' and 'sampled' are between 0 and 1, 'small_box' above 0 and at most 1",
                     ));
                 }
                 if certified.patch.is_some_and(|sides| sides.contains(&0)) {

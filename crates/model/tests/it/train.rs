@@ -132,6 +132,25 @@ fn robust_training_widens_what_can_be_bounded_and_what_withstands_attacks() {
 }
 
 #[test]
+fn normalised_and_clipped_networks_are_trained_on_bounds() {
+    let (data, test) = (shapes(400, 1), shapes(100, 2));
+    let architecture = layers(
+        r#"[{"conv": {"channels": 6, "kernel": 4, "stride": 2, "padding": 1}}, "batch_norm", {"clip": [0, 1]}, {"dense": 4}]"#,
+    );
+    let measure = |share: f64| {
+        let mut classifier = Classifier::new(&architecture, [1, 10, 10], 1).unwrap();
+        let json = format!(
+            r#"{{"epochs": 14, "batch_size": 32, "optimizer": {{"adam": {{"lr": 0.02}}}}, "schedule": "cosine", "robust":
+                 {{"certified": {{"epsilon": 0.06, "warm_up": 2, "ramp": 6, "share": {share}, "sampled": 0.5}}}}}}"#
+        );
+        train(&mut classifier, &recipe(&json), &data, None);
+        (classifier.score(&test).unwrap().accuracy, classifier.bounded_accuracy(&test, 0.06).unwrap())
+    };
+    let (plain, certified) = (measure(0.0), measure(0.6));
+    assert!(plain.0 > 0.8 && certified.0 > 0.6 && certified.1 > plain.1 + 0.1, "{plain:?} {certified:?}");
+}
+
+#[test]
 fn recipes_and_data_that_do_not_fit_are_refused() {
     let data = shapes(8, 1);
     let run = |json: &str, classifier: &mut Classifier| {
