@@ -27,6 +27,16 @@ const FEW_SAMPLES: usize = 128;
 const TRIES: usize = 4096;
 
 impl PreimageSearch<'_> {
+    /// Whether the network, run in f64, maps each of some points `[n, n_free]` into the outputs that are asked for.
+    ///
+    /// # Errors
+    /// When the network cannot be run.
+    pub fn inside(&self, points: &[f64]) -> Result<Vec<bool>, Error> {
+        let output = self.engine.network().output().0;
+        let rows = self.engine.evaluate_precisely(points, &[output])?.pop().unwrap_or_default();
+        Ok(rows.chunks_exact(self.engine.network().n_outputs()).map(|rows| self.reduced.holds(rows)).collect())
+    }
+
     /// Draws fresh samples where too few are left that could be won.
     pub(super) fn refill(&self, piece: &mut Piece, options: &PreimageOptions) -> Result<(), Error> {
         let mode = self.problem.mode;
@@ -158,13 +168,10 @@ impl PreimageSearch<'_> {
                     points.push(self.problem.prior.quantile(self.reduced.free[i], self.reduced.inner[i], u));
                 }
             }
-            let output = self.engine.network().output().0;
-            let rows = self.engine.evaluate_precisely(&points, &[output])?.pop().unwrap_or_default();
-            let n_rows = self.engine.network().n_outputs();
+            let is_inside = self.inside(&points)?;
             let mut counts = Counts { n: (end - start) as u64, ..Counts::default() };
             let mut hits = vec![0_u64; elements.len()];
-            for (x, rows) in points.chunks_exact(n).zip(rows.chunks_exact(n_rows)) {
-                let is_inside = self.reduced.holds(rows);
+            for (x, is_inside) in points.chunks_exact(n).zip(is_inside) {
                 counts.n_inside += u64::from(is_inside);
                 // What an under-approximation holds is inside, and what is inside an over-approximation holds.
                 if is_inside || self.problem.mode == Mode::Over {

@@ -71,6 +71,11 @@ impl<'a> PreimageSearch<'a> {
         Ok(Self { problem, reduced, engine })
     }
 
+    /// The inputs that vary, rising.
+    pub fn free(&self) -> &[usize] {
+        &self.reduced.free
+    }
+
     /// Splits until the target is reached, or something says stop; whatever was found is returned.
     ///
     /// `watch` is called after every round.
