@@ -48,7 +48,7 @@ pub struct PreimageTask {
     /// Pieces to bound before giving up
     #[arg(long, value_name = "N")]
     pub max_subdomains: Option<u64>,
-    /// Samples that the search starts from [default: 16384, or 131072 where more than 8 inputs vary]
+    /// Samples that the search starts from [default: 16384, or 262144 where more than 8 inputs vary]
     #[arg(long, value_name = "N", value_parser = positive)]
     pub search_samples: Option<usize>,
     /// Share of a piece's samples that each layer may lose where corners are cut off, in [0, 1) [default: 0, or 0.02 where more than 8 inputs vary]

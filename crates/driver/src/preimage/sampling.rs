@@ -1,3 +1,4 @@
+use bounds::least_values;
 use network::NodeId;
 use rayon::prelude::*;
 
@@ -53,7 +54,7 @@ impl PreimageSearch<'_> {
             let is_known = |x: &[f64]| options.known.iter().any(|element| element.contains(x));
             drawn = drawn.filtered(n, |x| !is_known(&x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>()));
         }
-        if !piece.splits.is_empty() {
+        if !(piece.splits.is_empty() && piece.walls.is_empty()) {
             let follows = self.follows(piece, &drawn.points)?;
             drawn = drawn.chosen(n, |s| follows[s]);
         }
@@ -95,7 +96,7 @@ impl PreimageSearch<'_> {
         Ok(())
     }
 
-    /// Whether the `ReLU`s have a piece's sides at some points, by an f32 run.
+    /// Whether some points lie within a piece's walls, and the `ReLU`s have its sides there, by an f32 run.
     fn follows(&self, piece: &Piece, points: &[f32]) -> Result<Vec<bool>, Error> {
         let count = points.len() / self.reduced.n_free();
         let operands: Vec<usize> = piece
@@ -104,11 +105,13 @@ impl PreimageSearch<'_> {
             .map(|split| self.engine.network().node(NodeId(split.node as usize)).inputs[0].0)
             .collect();
         let values = self.engine.evaluate(points, &operands)?;
+        let least = least_values(&piece.walls, points, self.reduced.n_free());
         let follows = |s: usize| {
-            piece.splits.iter().zip(&values).all(|(split, values)| {
-                let length = values.len() / count;
-                (values[s * length + split.neuron as usize] >= 0.0) == split.is_active
-            })
+            least[s] >= 0.0
+                && piece.splits.iter().zip(&values).all(|(split, values)| {
+                    let length = values.len() / count;
+                    (values[s * length + split.neuron as usize] >= 0.0) == split.is_active
+                })
         };
         Ok((0..count).map(follows).collect())
     }
