@@ -185,3 +185,85 @@ fn a_coverage_is_certified() {
     let refused = run(&["preimage", text(&example("preimages/digits_patch.json")), "--certify"]);
     assert!(refused.status == 2 && refused.stderr.contains("9 inputs vary"), "{}", refused.stderr);
 }
+
+#[test]
+fn a_written_preimage_is_drawn_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (out, drawn, again, pixels) = (path("p.json"), path("a.svg"), path("b.svg"), path("c.png"));
+    let problem = example("preimages/parking.json");
+    let (status, result) = run_json(&["preimage", text(&problem), "--out", text(&out), "--plot", text(&drawn)]);
+    assert_eq!(status, 0, "{result}");
+    let plot = |picture, more: &[&str]| {
+        run(&[&["preimage", "plot", "--preimage", text(&out), "--out", picture], more].concat())
+    };
+    assert_eq!(plot(text(&again), &[]).status, 0);
+    let svg = fs::read_to_string(&again).unwrap();
+    assert!(svg == fs::read_to_string(&drawn).unwrap() && svg.contains("coverage over time") && svg.contains("<image"));
+
+    // Every colour is what the file and the network say of the middle of the pixel; edges are dark.
+    assert_eq!(plot(text(&pixels), &["--axes", "1,0"]).status, 0);
+    let image = image::open(&pixels).unwrap().to_rgb8();
+    let network = network::onnx::read(&example("networks/parking.onnx")).unwrap();
+    let (side, n) = (image.width(), f64::from(image.width()));
+    let mut seen = [0; 3];
+    for pixel in (0..side * side).step_by(37) {
+        let (row, column) = (pixel / side, pixel % side);
+        let x = [2.0 - 2.0 * (f64::from(row) + 0.5) / n, 2.0 * (f64::from(column) + 0.5) / n];
+        let y = network.evaluate(&x).unwrap();
+        let is_held = result["polytopes"].as_array().unwrap().iter().any(|polytope| holds(polytope, &x));
+        let is_inside = [0, 2, 3].iter().all(|&k| y[1] >= y[k]);
+        let [red, green, blue] = image.get_pixel(column, row).0;
+        if red == green && green == blue && red < 100 {
+            continue;
+        }
+        let is_blue = blue > red;
+        let place = match (is_held, is_inside) {
+            (true, true) if is_blue => 0,
+            (false, true) if red > blue => 1,
+            (false, false) if red == blue => 2,
+            _ => panic!("{x:?}: {:?}, held {is_held}, inside {is_inside}", [red, green, blue]),
+        };
+        seen[place] += 1;
+    }
+    assert!(seen.iter().all(|&count| count > 5), "{seen:?}");
+}
+
+#[test]
+fn a_plane_of_a_wider_preimage_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let out = path("p.json");
+    let problem = example("preimages/dense_all_others.json");
+    let search = ["preimage", text(&problem), "--out", text(&out), "--max-subdomains", "1"];
+    assert!([0, 3].contains(&run(&search).status));
+    let plot = |picture: &str, more: &[&str]| {
+        let picture = path(picture);
+        run(&[&["preimage", "plot", "--preimage", text(&out), "--out", text(&picture)], more].concat())
+    };
+    let here = ["--axes", "3,4", "--at", "0=0.34", "--at", "2=0.8"];
+    assert_eq!(plot("a.svg", &here).status, 0);
+    let svg = fs::read_to_string(path("a.svg")).unwrap();
+    let label = "input 0: 0.3400, input 2: 0.8000; 16 others in the middle of the region";
+    assert!(svg.contains(label) && svg.contains(">input 3<") && svg.contains(">input 4<"), "{svg}");
+
+    let no_result = path("no_result.json");
+    fs::write(&no_result, r#"{"polytopes": []}"#).unwrap();
+    let of_another = ["preimage", "plot", "--preimage", text(&no_result), "--out", "x.svg"];
+    let missing = ["preimage", "plot", "--preimage", "missing.json", "--out", "x.svg"];
+    for (run, expected) in [
+        (run(&of_another), "expected a preimage, as `diadem preimage --out` writes it"),
+        (run(&missing), "missing.json"),
+        (plot("a.gif", &[]), "ending in .svg or .png"),
+        (plot("a.png", &["--axes", "0"]), "two different inputs"),
+        (plot("a.png", &["--axes", "0,20"]), "input 20 does not vary"),
+        (plot("a.png", &["--at", "1=0.6"]), "is an axis"),
+        (plot("a.png", &["--at", "2"]), "as 2=0.5"),
+        (plot("a.png", &["--at", "2=0.9"]), "is outside"),
+        (plot("a.png", &["--network", "missing.onnx"]), "missing.onnx"),
+        (plot("missing/a.png", &[]), "cannot be written"),
+    ] {
+        assert!(run.status == 2 && run.stderr.contains(expected), "{expected}: {} {}", run.status, run.stderr);
+    }
+    assert!(!path("a.png").exists());
+}

@@ -8,9 +8,10 @@ use checker::{Arithmetic, Census, Digests, Files, Judgement, Progress, Question,
 use driver::{Interrupt, PreimageCertificate};
 use serde::Serialize;
 
-use crate::arguments::{CheckTask, PreimageTask};
+use crate::arguments::CheckTask;
 use crate::console;
 use crate::patch::{self, Judged};
+use crate::preimage::PreimageTask;
 use crate::session::Session;
 use crate::status::Status;
 use crate::{images, input, preimage};

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::arguments::{BenchTask, BoundsTask, PreimageTask, Settings, VerifyTask};
+use crate::arguments::{BenchTask, BoundsTask, Settings, VerifyTask};
 use crate::input;
 use crate::patch::PatchTask;
+use crate::preimage::PreimageTask;
 use crate::ssim::SsimTask;
 #[cfg(feature = "train")]
 use crate::{repair::RepairJob, train_job::TrainJob};

@@ -8,10 +8,11 @@ use std::path::Path;
 use network::{Image, Network};
 use serde_json::{Map, Value};
 
-use crate::arguments::{PreimageTask, Settings};
+use crate::arguments::Settings;
 use crate::job::Job;
 #[cfg(feature = "train")]
 use crate::peer_params::PeerParams;
+use crate::preimage::PreimageTask;
 use crate::preimage::ProblemFile;
 use crate::ssim::peer;
 #[cfg(feature = "train")]

@@ -2,9 +2,9 @@ use anyhow::{Context, Result};
 use driver::preimage::{Audit, AuditOptions};
 use serde::Serialize;
 
-use crate::arguments::CheckPreimageTask;
 use crate::console;
 use crate::preimage::stored::Stored;
+use crate::preimage::task::CheckPreimageTask;
 use crate::session::Session;
 use crate::status::Status;
 

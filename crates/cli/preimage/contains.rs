@@ -3,9 +3,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::arguments::ContainsTask;
 use crate::input;
 use crate::preimage::result::PolytopeFields;
+use crate::preimage::task::ContainsTask;
 use crate::session::Session;
 use crate::status::Status;
 

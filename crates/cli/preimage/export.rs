@@ -3,8 +3,8 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use crate::arguments::ExportTask;
 use crate::preimage::stored::Stored;
+use crate::preimage::task::ExportTask;
 use crate::session::Session;
 use crate::status::Status;
 

@@ -3,10 +3,13 @@
 mod check;
 mod contains;
 mod export;
+mod picture;
 mod plot;
 mod problem;
 mod result;
+mod slice;
 mod stored;
+mod task;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,15 +21,18 @@ use driver::preimage::{Cells, Certified, PreimageOptions, PreimageProblem, Preim
 use driver::{CertifiedPreimage, PreimageCertificate};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::arguments::{CellsName, PreimageCommand, PreimageTask};
 use crate::session::Session;
 use crate::status::Status;
 use crate::{certificate, console};
 
+use picture::{Format, Picture};
 use problem::Question;
 pub use problem::{ModeName, ProblemFile};
 use result::PreimageResult;
+use slice::Slice;
 use stored::Stored;
+use task::CellsName;
+pub use task::{PreimageCommand, PreimageTask};
 
 /// A problem of a file, and the path of its network.
 pub fn question(path: &Path, task: &PreimageTask) -> Result<(PreimageProblem, PathBuf)> {
@@ -38,6 +44,7 @@ pub fn question(path: &Path, task: &PreimageTask) -> Result<(PreimageProblem, Pa
 pub fn run(task: &PreimageTask, session: &Session) -> Result<Status> {
     match &task.command {
         Some(PreimageCommand::Contains(task)) => contains::run(task, session),
+        Some(PreimageCommand::Plot(task)) => plot::run(task, session),
         Some(PreimageCommand::Check(task)) => check::run(task, session),
         Some(PreimageCommand::Export(task)) => export::run(task, session),
         None => approximate(task, session),
@@ -78,6 +85,14 @@ fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
     });
     let certificate = certificate.transpose()?;
     let search = PreimageSearch::new(&question.problem, session.device()?)?;
+    // Mistakes are told before the search, not after it.
+    let slice = match &task.plot {
+        Some(picture) => {
+            Format::of(picture)?;
+            Some(Slice::new(task.axes.as_deref(), &task.at, &question.problem.region, search.free())?)
+        }
+        None => None,
+    };
     let bar = bar(session.is_quiet);
     let outcome = search.run(&options, &mut |round: Round| {
         let Round { coverage, polytopes, .. } = round;
@@ -109,8 +124,16 @@ fn approximate(task: &PreimageTask, session: &Session) -> Result<Status> {
             session.print(&format!("polytopes written to {}\n", out.display()));
         }
     }
-    if let Some(picture) = &task.plot {
-        plot::write(picture, task.axes.as_deref(), &question, &outcome)?;
+    if let (Some(picture), Some(slice)) = (&task.plot, slice) {
+        let drawn = Picture {
+            search: &search,
+            region: &question.problem.region,
+            slice,
+            elements: &outcome.elements,
+            rounds: &outcome.rounds,
+            target: Some(question.coverage),
+        };
+        drawn.write(picture)?;
         if !session.is_quiet {
             session.print(&format!("picture written to {}\n", picture.display()));
         }

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::arguments::PreimageTask;
 use crate::input;
+use crate::preimage::task::PreimageTask;
 
 /// A problem as it was asked.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use driver::preimage::{Certified, Element, Interval, OutputPolytope, PreimageOutcome};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::console;
 use crate::preimage::problem::Question;
@@ -88,11 +88,20 @@ pub struct PolytopeFields {
 }
 
 /// A record of one round.
-#[derive(Debug, Serialize)]
-struct RoundFields {
-    time_s: f64,
-    coverage: f64,
-    polytopes: usize,
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RoundFields {
+    /// Seconds since the start.
+    pub time_s: f64,
+    /// Estimated coverage; JSON has no infinity, and none is read back as one.
+    #[serde(deserialize_with = "number")]
+    pub coverage: f64,
+    /// Polytopes.
+    pub polytopes: usize,
+}
+
+/// A number, or null for what is none.
+fn number<'de, D: Deserializer<'de>>(reader: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(reader)?.unwrap_or(f64::INFINITY))
 }
 
 impl PreimageResult {

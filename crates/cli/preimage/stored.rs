@@ -1,12 +1,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use driver::preimage::{Element, Mode, OutputPolytope, Plane, PreimageProblem};
+use driver::preimage::{Element, Mode, OutputPolytope, Plane, PreimageProblem, Round};
 use network::BoxRegion;
 use serde::Deserialize;
 
 use crate::input;
-use crate::preimage::result::PolytopeFields;
+use crate::preimage::result::{PolytopeFields, RoundFields};
 
 /// A preimage file, as far as it is read again: what it says of the problem, and its polytopes.
 #[derive(Debug, Deserialize)]
@@ -22,6 +22,10 @@ pub struct Stored {
     pub free_inputs: Vec<usize>,
     /// The polytopes, over all inputs.
     pub polytopes: Vec<PolytopeFields>,
+    /// The coverage that was asked for.
+    pub coverage_target: Option<f64>,
+    #[serde(default)]
+    rounds: Vec<RoundFields>,
 }
 
 /// A box.
@@ -94,6 +98,21 @@ impl Stored {
             }
         }
         Ok(self.elements())
+    }
+
+    /// Checks that the inputs of the file that vary are those of its region.
+    pub fn check_free(&self, free: &[usize]) -> Result<()> {
+        if self.free_inputs != free {
+            bail!("free_inputs has {} inputs; of its region {} vary", self.free_inputs.len(), free.len());
+        }
+        Ok(())
+    }
+
+    /// How the search went.
+    pub fn rounds(&self) -> Vec<Round> {
+        let round =
+            |round: &RoundFields| Round { time_s: round.time_s, coverage: round.coverage, polytopes: round.polytopes };
+        self.rounds.iter().map(round).collect()
     }
 
     /// The polytopes in the inputs that vary.

@@ -42,6 +42,9 @@ pub struct Audit {
 const KEPT: usize = 16;
 /// Points that are run together.
 const CHUNK: u64 = 1 << 13;
+/// Lines from one held point, and points that are tried as the other end of each.
+const MOST_LINES: usize = 64;
+const ENDS: usize = 64;
 
 impl Audit {
     /// Looks for a point that contradicts polytopes: held by one of an under-approximation, but not in the preimage; or in the preimage
@@ -132,25 +135,26 @@ impl Stage<'_> {
                 audit.contradict(x);
             }
         }
-        self.bisect(&points, &is_inside, facets, &mut audit);
+        self.bisect(&points, facets, &mut audit);
         Ok(audit)
     }
 
     /// Bisects from a held point to one that is not held, to neighbouring floats.
-    fn bisect(&self, points: &[f64], is_inside: &[bool], facets: u64, audit: &mut Audit) {
+    fn bisect(&self, points: &[f64], facets: u64, audit: &mut Audit) {
         let n = self.reduced.n_free();
         let point = |s: usize| &points[s * n..][..n];
-        let (mut wanted, mut at) = (facets, 0);
-        let total = is_inside.len();
-        while wanted > 0 && at < total {
-            let from = at;
-            at += 1;
+        let total = points.len() / n;
+        let held: Vec<(usize, usize)> =
+            (0..total).filter_map(|s| self.holder(point(s)).map(|holder| (s, holder))).take(facets as usize).collect();
+        // Where few points are held, each is the start of several lines.
+        for nth in 0..(facets as usize).min(MOST_LINES * held.len()) {
+            let ((from, holder), pass) = (held[nth % held.len()], nth / held.len());
             // Of an under-approximation every polytope has facets of its own; of an over-approximation their union.
-            let Some(holder) = self.holder(point(from)) else { continue };
             let own = std::slice::from_ref(&self.elements[holder]);
             let of = if self.problem.mode == Mode::Under { own } else { self.elements };
             let is_held = |x: &[f64]| of.iter().any(|element| element.contains(x));
-            let to = (1..total).map(|step| (from + step) % total).take(64).find(|&s| !is_held(point(s)));
+            let first = 1 + ENDS * pass;
+            let to = (first..first + ENDS).map(|step| (from + step) % total).find(|&s| !is_held(point(s)));
             let Some(to) = to else { continue };
             let (mut low, mut high) = (point(from).to_vec(), point(to).to_vec());
             loop {
@@ -160,7 +164,6 @@ impl Stage<'_> {
                 }
                 if is_held(&middle) { low = middle } else { high = middle }
             }
-            wanted -= 1;
             audit.n_facets += 1;
             match self.problem.mode {
                 Mode::Under if !self.is_real(&low) => audit.contradict(&low),

@@ -86,6 +86,7 @@ mod reduced;
 mod reverse;
 mod sampling;
 mod search;
+mod slant;
 mod special;
 mod splitting;
 mod stream;

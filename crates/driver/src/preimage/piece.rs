@@ -25,7 +25,9 @@ pub struct Piece {
     pub ends: Box<[f32]>,
     /// In the order in which they were made.
     pub splits: Vec<Split>,
-    /// Of an under-approximation, planes that hold the `ReLU`s to their sides (and cut corners off); of an over-approximation, for each
+    /// Planes of slanted cuts, of an under-approximation: they bound the piece as its box does.
+    pub walls: Vec<Plane>,
+    /// Of an under-approximation, its walls, and planes that hold the `ReLU`s to their sides (and cut corners off); of an over-approximation, for each
     /// split a plane that holds wherever the split does.
     pub held: Vec<Plane>,
     /// Samples in the box where the `ReLU`s have their sides, by an f32 run.
@@ -158,7 +160,28 @@ impl Piece {
     /// A piece that is not bounded yet.
     pub fn open(ends: Box<[f32]>, splits: Vec<Split>, held: Vec<Plane>, samples: Samples, serial: u64) -> Self {
         let (base, parts, tally) = (None, Vec::new(), Tally::default());
-        Self { ends, splits, held, samples, base, boxed: None, parts, tally, serial }
+        Self { ends, splits, walls: Vec::new(), held, samples, base, boxed: None, parts, tally, serial }
+    }
+
+    /// The piece within these walls.
+    #[must_use]
+    pub fn within(self, walls: Vec<Plane>) -> Self {
+        Self { walls, ..self }
+    }
+
+    /// What each undecided `ReLU` costs, the costliest first: cost, activation, neuron.
+    pub fn gaps(&self) -> Vec<(f32, u32, u32)> {
+        let mut gaps: Vec<(f32, u32, u32)> = Vec::new();
+        for part in self.parts.iter().filter(|part| !part.is_nothing) {
+            for &(node, neuron, cost) in &part.gaps {
+                match gaps.iter_mut().find(|(_, n, j)| (*n, *j) == (node, neuron)) {
+                    Some(found) => found.0 += cost,
+                    None => gaps.push((cost, node, neuron)),
+                }
+            }
+        }
+        gaps.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        gaps
     }
 
     /// The mean of the samples; without any, the middle of the box.

@@ -1,3 +1,4 @@
+use bounds::least_values;
 use network::NodeId;
 use rayon::prelude::*;
 
@@ -27,6 +28,16 @@ const FEW_SAMPLES: usize = 128;
 const TRIES: usize = 4096;
 
 impl PreimageSearch<'_> {
+    /// Whether the network, run in f64, maps each of some points `[n, n_free]` into the outputs that are asked for.
+    ///
+    /// # Errors
+    /// When the network cannot be run.
+    pub fn inside(&self, points: &[f64]) -> Result<Vec<bool>, Error> {
+        let output = self.engine.network().output().0;
+        let rows = self.engine.evaluate_precisely(points, &[output])?.pop().unwrap_or_default();
+        Ok(rows.chunks_exact(self.engine.network().n_outputs()).map(|rows| self.reduced.holds(rows)).collect())
+    }
+
     /// Draws fresh samples where too few are left that could be won.
     pub(super) fn refill(&self, piece: &mut Piece, options: &PreimageOptions) -> Result<(), Error> {
         let mode = self.problem.mode;
@@ -43,7 +54,7 @@ impl PreimageSearch<'_> {
             let is_known = |x: &[f64]| options.known.iter().any(|element| element.contains(x));
             drawn = drawn.filtered(n, |x| !is_known(&x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>()));
         }
-        if !piece.splits.is_empty() {
+        if !(piece.splits.is_empty() && piece.walls.is_empty()) {
             let follows = self.follows(piece, &drawn.points)?;
             drawn = drawn.chosen(n, |s| follows[s]);
         }
@@ -85,7 +96,7 @@ impl PreimageSearch<'_> {
         Ok(())
     }
 
-    /// Whether the `ReLU`s have a piece's sides at some points, by an f32 run.
+    /// Whether some points lie within a piece's walls, and the `ReLU`s have its sides there, by an f32 run.
     fn follows(&self, piece: &Piece, points: &[f32]) -> Result<Vec<bool>, Error> {
         let count = points.len() / self.reduced.n_free();
         let operands: Vec<usize> = piece
@@ -94,11 +105,13 @@ impl PreimageSearch<'_> {
             .map(|split| self.engine.network().node(NodeId(split.node as usize)).inputs[0].0)
             .collect();
         let values = self.engine.evaluate(points, &operands)?;
+        let least = least_values(&piece.walls, points, self.reduced.n_free());
         let follows = |s: usize| {
-            piece.splits.iter().zip(&values).all(|(split, values)| {
-                let length = values.len() / count;
-                (values[s * length + split.neuron as usize] >= 0.0) == split.is_active
-            })
+            least[s] >= 0.0
+                && piece.splits.iter().zip(&values).all(|(split, values)| {
+                    let length = values.len() / count;
+                    (values[s * length + split.neuron as usize] >= 0.0) == split.is_active
+                })
         };
         Ok((0..count).map(follows).collect())
     }
@@ -158,13 +171,10 @@ impl PreimageSearch<'_> {
                     points.push(self.problem.prior.quantile(self.reduced.free[i], self.reduced.inner[i], u));
                 }
             }
-            let output = self.engine.network().output().0;
-            let rows = self.engine.evaluate_precisely(&points, &[output])?.pop().unwrap_or_default();
-            let n_rows = self.engine.network().n_outputs();
+            let is_inside = self.inside(&points)?;
             let mut counts = Counts { n: (end - start) as u64, ..Counts::default() };
             let mut hits = vec![0_u64; elements.len()];
-            for (x, rows) in points.chunks_exact(n).zip(rows.chunks_exact(n_rows)) {
-                let is_inside = self.reduced.holds(rows);
+            for (x, is_inside) in points.chunks_exact(n).zip(is_inside) {
                 counts.n_inside += u64::from(is_inside);
                 // What an under-approximation holds is inside, and what is inside an over-approximation holds.
                 if is_inside || self.problem.mode == Mode::Over {

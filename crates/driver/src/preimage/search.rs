@@ -71,6 +71,11 @@ impl<'a> PreimageSearch<'a> {
         Ok(Self { problem, reduced, engine })
     }
 
+    /// The inputs that vary, rising.
+    pub fn free(&self) -> &[usize] {
+        &self.reduced.free
+    }
+
     /// Splits until the target is reached, or something says stop; whatever was found is returned.
     ///
     /// `watch` is called after every round.
@@ -182,9 +187,13 @@ impl<'a> PreimageSearch<'a> {
     fn plan(&self, options: &PreimageOptions) -> Plan {
         let n = self.reduced.n_free();
         let is_low = n <= FEW_INPUTS;
-        let breadth = if is_low { Breadth { inputs: n, relus: 0 } } else { Breadth { inputs: 12, relus: 24 } };
+        let breadth = if is_low {
+            Breadth { inputs: n, relus: 0, slants: 0 }
+        } else {
+            Breadth { inputs: 3, relus: 6, slants: 2 }
+        };
         let share = options.trim.unwrap_or(if is_low { 0.0 } else { 0.02 });
-        let n_samples = options.n_samples.unwrap_or(if is_low { 1 << 14 } else { 1 << 17 });
+        let n_samples = options.n_samples.unwrap_or(if is_low { 1 << 14 } else { 1 << 18 });
         Plan { breadth, share, n_samples }
     }
 
@@ -258,13 +267,15 @@ impl<'a> PreimageSearch<'a> {
             .iter()
             .map(|piece| Piece { samples: piece.samples.thinned(n, LOOK_SAMPLES), ..(*piece).clone() })
             .collect();
-        let listed: Vec<Vec<Cut>> = thin.iter().map(|piece| candidates(ground, piece, plan.breadth)).collect();
+        let list = |piece: &Piece| candidates(ground, piece, plan.breadth);
+        let listed: Result<Vec<Vec<Cut>>, Error> = thin.par_iter().map(list).collect();
+        let listed = listed?;
         let prepare =
             |(piece, cuts): (&Piece, &Vec<Cut>)| Ok((operands(ground, piece, cuts)?, 0.25 * piece.spread(ground)));
         let prepared: Result<Vec<(Operands, f64)>, Error> = thin.par_iter().zip(&listed).map(prepare).collect();
         let prepared = prepared?;
-        let cuts: Vec<(usize, Cut)> =
-            listed.iter().enumerate().flat_map(|(p, cuts)| cuts.iter().map(move |&cut| (p, cut))).collect();
+        let cuts: Vec<(usize, &Cut)> =
+            listed.iter().enumerate().flat_map(|(p, cuts)| cuts.iter().map(move |cut| (p, cut))).collect();
         let looked: Vec<Result<Option<(f64, [Piece; 2])>, Error>> = cuts
             .par_iter()
             .with_min_len(1)
@@ -283,7 +294,7 @@ impl<'a> PreimageSearch<'a> {
             })
             .collect();
         let mut n_bounded = 0;
-        let mut best: Vec<Option<(f64, Cut, [Piece; 2])>> = pieces.iter().map(|_| None).collect();
+        let mut best: Vec<Option<(f64, &Cut, [Piece; 2])>> = pieces.iter().map(|_| None).collect();
         for (&(p, cut), looked) in cuts.iter().zip(looked) {
             let Some((score, children)) = looked? else { continue };
             n_bounded += 2;
@@ -291,9 +302,9 @@ impl<'a> PreimageSearch<'a> {
                 best[p] = Some((score, cut, children));
             }
         }
-        let finish = |(p, best): (usize, Option<(f64, Cut, [Piece; 2])>)| {
+        let finish = |(p, best): (usize, Option<(f64, &Cut, [Piece; 2])>)| {
             let Some((_, cut, looked)) = best.filter(|_| clock.stop(0, 0).is_none()) else { return Ok(None) };
-            let operands = operands(ground, pieces[p], &[cut])?;
+            let operands = operands(ground, pieces[p], std::slice::from_ref(cut))?;
             let Some(mut children) = sides(ground, pieces[p], cut, &operands, serial + 2 * p as u64)? else {
                 return Ok(None);
             };

@@ -1,19 +1,22 @@
-use bounds::{Ascent, Plane, Split};
+use bounds::{Ascent, Plane, Split, least_values};
 use network::NodeId;
 
 use crate::error::Error;
 use crate::preimage::piece::{Effort, Ground, Piece, Samples, negated};
 use crate::preimage::problem::Mode;
 use crate::preimage::reverse::reach;
+use crate::preimage::slant::{slants, walls};
 use crate::preimage::trim::Trim;
 
 /// A way to cut a piece in two.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Cut {
     /// An input, at a value.
     Input(usize, f32),
     /// A `ReLU`: activation and neuron.
     Relu(u32, u32),
+    /// A plane across some direction.
+    Slant(Plane),
 }
 
 /// How many of each kind of cut are looked ahead at.
@@ -23,13 +26,19 @@ pub struct Breadth {
     pub inputs: usize,
     /// `ReLU`s.
     pub relus: usize,
+    /// Planes across directions, of an under-approximation.
+    pub slants: usize,
 }
 
 /// Optimisation steps of the planes that say where a `ReLU` is decided.
 const SIDE_STEPS: usize = 12;
 
-/// The cuts that are worth a look: the inputs that planes depend on most, and the `ReLU`s whose relaxation costs most.
-pub fn candidates(ground: &Ground, piece: &Piece, breadth: Breadth) -> Vec<Cut> {
+/// The cuts that are worth a look: the inputs that planes depend on most, and the `ReLU`s whose relaxation costs most; and planes across the directions that
+/// those lean on.
+///
+/// # Errors
+/// When the bounds fail.
+pub fn candidates(ground: &Ground, piece: &Piece, breadth: Breadth) -> Result<Vec<Cut>, Error> {
     let mut cuts = Vec::new();
     let (lower, upper) = piece.sides();
     let mut inputs: Vec<(f64, usize, f32)> = Vec::new();
@@ -45,18 +54,11 @@ pub fn candidates(ground: &Ground, piece: &Piece, breadth: Breadth) -> Vec<Cut> 
     }
     inputs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     cuts.extend(inputs.iter().take(breadth.inputs).map(|&(_, i, middle)| Cut::Input(i, middle)));
-    let mut relus: Vec<(f32, u32, u32)> = Vec::new();
-    for part in piece.parts.iter().filter(|part| !part.is_nothing) {
-        for &(node, neuron, cost) in &part.gaps {
-            match relus.iter_mut().find(|(_, n, j)| (*n, *j) == (node, neuron)) {
-                Some(found) => found.0 += cost,
-                None => relus.push((cost, node, neuron)),
-            }
-        }
+    cuts.extend(piece.gaps().iter().take(breadth.relus).map(|&(_, node, neuron)| Cut::Relu(node, neuron)));
+    if ground.mode == Mode::Under {
+        cuts.extend(slants(ground, piece, breadth.slants)?.into_iter().map(Cut::Slant));
     }
-    relus.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
-    cuts.extend(relus.iter().take(breadth.relus).map(|&(_, node, neuron)| Cut::Relu(node, neuron)));
-    cuts
+    Ok(cuts)
 }
 
 /// The two sides of a cut, not bounded yet; none if the cut's planes could not be found.
@@ -68,12 +70,12 @@ pub fn candidates(ground: &Ground, piece: &Piece, breadth: Breadth) -> Vec<Cut> 
 pub fn sides(
     ground: &Ground,
     piece: &Piece,
-    cut: Cut,
+    cut: &Cut,
     operands: &Operands,
     serial: u64,
 ) -> Result<Option<[Piece; 2]>, Error> {
     let n = ground.reduced.n_free();
-    match cut {
+    match *cut {
         Cut::Input(i, at) => {
             let side = |is_upper: bool| {
                 let mut ends = piece.ends.clone();
@@ -84,9 +86,19 @@ pub fn sides(
                     samples = within(&samples, &ends);
                 }
                 let serial = serial + u64::from(is_upper);
-                Piece::open(ends, piece.splits.clone(), piece.held.clone(), samples, serial)
+                Piece::open(ends, piece.splits.clone(), piece.held.clone(), samples, serial).within(piece.walls.clone())
             };
             Ok(Some([side(false), side(true)]))
+        }
+        Cut::Slant(ref plane) => {
+            let mut serial = serial;
+            Ok(Some(walls(plane).map(|wall| {
+                let holds = least_values(std::slice::from_ref(&wall), &piece.samples.points, n);
+                let samples = piece.samples.chosen(n, |s| holds[s] >= 0.0);
+                let side = Piece::open(piece.ends.clone(), piece.splits.clone(), piece.held.clone(), samples, serial);
+                serial += 1;
+                side.within(piece.walls.iter().cloned().chain([wall]).collect())
+            })))
         }
         Cut::Relu(node, neuron) => {
             // An under-approximation finds its planes when it is bounded.
@@ -111,7 +123,7 @@ pub fn sides(
                     ends = reach(&ends, &held, &piece.parts);
                     samples = within(&samples, &ends);
                 }
-                Piece::open(ends, splits, held, samples, serial + u64::from(!is_active))
+                Piece::open(ends, splits, held, samples, serial + u64::from(!is_active)).within(piece.walls.clone())
             });
             Ok(made.next().zip(made.next()).map(|(active, inactive)| [active, inactive]))
         }
@@ -134,7 +146,7 @@ pub type Operands = Vec<(usize, Vec<f32>)>;
 pub fn operands(ground: &Ground, piece: &Piece, cuts: &[Cut]) -> Result<Operands, Error> {
     let of_cut = |cut: &Cut| match cut {
         Cut::Relu(node, _) => Some(operand_of(ground, *node)),
-        Cut::Input(..) => None,
+        Cut::Input(..) | Cut::Slant(_) => None,
     };
     let mut nodes: Vec<usize> = cuts.iter().filter_map(of_cut).collect();
     nodes.sort_unstable();

@@ -46,7 +46,7 @@ struct Held {
 }
 
 /// Samples that planes are fitted to, at most.
-const MOST_SAMPLES: usize = 1024;
+const MOST_SAMPLES: usize = 2048;
 /// Fewer samples say nothing of quantiles.
 const MIN_SAMPLES: usize = 24;
 /// A cut that narrows an interval by less than this share is not worth a plane.
@@ -59,7 +59,7 @@ const LEAST_GAIN: f64 = 0.1;
 pub fn inside(ground: &Ground, piece: &Piece, base: Base, trim: Trim) -> Result<Option<Inside>, Error> {
     let n = ground.reduced.n_free();
     let mut base = base;
-    let mut planes: Vec<Plane> = Vec::new();
+    let mut planes: Vec<Plane> = piece.walls.clone();
     let all: Vec<usize> = (0..piece.samples.len()).filter(|&s| piece.samples.is_inside[s]).collect();
     let stride = all.len().div_ceil(MOST_SAMPLES).max(1);
     let mut kept: Vec<usize> = all.into_iter().step_by(stride).collect();
