@@ -3,6 +3,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use bounds::DeviceWork;
 use checker::certificate::Evaluation;
 use driver::{Counterexample, Outcome, Verdict, Verify, VerifyOptions};
 use serde::Serialize;
@@ -35,6 +36,22 @@ pub struct VerifyResult {
     /// Why the device was not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// What a device did, if not the host did everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_device: Option<OnDevice>,
+}
+
+/// What a device did as JSON.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct OnDevice {
+    /// Rounds of branch and bound that ran there one after another.
+    rounds: u64,
+    /// Of all subdomains, those bounded in these rounds.
+    subdomains: u64,
+    /// Rows whose bounds were optimised there.
+    optimised_rows: u64,
+    /// Times that the host waited for it.
+    round_trips: u64,
 }
 
 /// A counterexample as JSON.
@@ -150,6 +167,29 @@ impl CounterexampleFields {
     }
 }
 
+impl OnDevice {
+    /// None if it was never waited for.
+    fn new(work: DeviceWork) -> Option<Self> {
+        let DeviceWork { rounds, boxes, lanes, round_trips } = work;
+        (round_trips > 0).then_some(Self { rounds, subdomains: boxes, optimised_rows: lanes, round_trips })
+    }
+
+    /// A line for people.
+    fn text(self) -> String {
+        let Self { rounds, subdomains, optimised_rows, round_trips } = self;
+        let mut parts = Vec::new();
+        if rounds > 0 {
+            parts.push(format!("{} rounds over {} subdomains", console::count(rounds), console::count(subdomains)));
+        }
+        if optimised_rows > 0 {
+            parts.push(format!("{} rows optimised", console::count(optimised_rows)));
+        }
+        let trips = if round_trips == 1 { "round trip" } else { "round trips" };
+        parts.push(format!("{} {trips}", console::count(round_trips)));
+        format!("on the device: {}", parts.join(", "))
+    }
+}
+
 impl VerifyResult {
     /// The result of a search that took this long.
     pub fn new(outcome: &Outcome, time_s: f64) -> Self {
@@ -170,6 +210,7 @@ impl VerifyResult {
             plan: outcome.plan.iter().map(|stage| stage.name()).collect(),
             counterexample,
             fallback: outcome.fallback.clone(),
+            on_device: OnDevice::new(outcome.on_device),
         }
     }
 
@@ -201,6 +242,9 @@ pub fn text(result: &VerifyResult, task: &VerifyTask, is_quiet: bool) -> String 
     );
     if !is_quiet {
         let _ = writeln!(text, "by {}", result.plan.join(", "));
+        if let Some(on_device) = result.on_device {
+            let _ = writeln!(text, "{}", on_device.text());
+        }
     }
     if let (Some(_), Some(path)) = (&result.counterexample, &task.counterexample) {
         let _ = writeln!(text, "counterexample written to {}", path.display());

@@ -7,7 +7,7 @@ mod enumeration;
 
 use std::sync::Arc;
 
-use bounds::{Ascent, BoundEngine, Device, Optimised, Recipe};
+use bounds::{Ascent, BoundEngine, Device, DeviceWork, Optimised, Recipe};
 use driver::search::{Clock, End, Falsifier, Objective, Parts};
 use driver::{Interrupt, Limits, Outcome, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
 use enumeration::{Question, question};
@@ -82,12 +82,13 @@ fn a_piece_is_split_on_although_its_minimiser_touches_every_relaxation() {
 #[test]
 fn a_device_decides_what_the_host_does() {
     let Some(device) = adapter::device() else { return };
-    let (mut n_decided, mut n_different) = (0, 0);
+    let (mut n_decided, mut n_different, mut n_lanes) = (0, 0, 0);
     for seed in (0..200).step_by(17) {
         let question = question(seed);
         for split in [SplitChoice::Relus, SplitChoice::Inputs] {
             let host = verify(&question, split);
-            let Outcome { verdict, fallback, .. } = verify_on(&device, &question, split);
+            let Outcome { verdict, fallback, on_device, .. } = verify_on(&device, &question, split);
+            n_lanes += on_device.lanes;
             assert_eq!(fallback, None, "seed {seed}, {split:?}");
             let kind = |verdict: &Verdict| match verdict {
                 Verdict::Verified => 0,
@@ -102,6 +103,7 @@ fn a_device_decides_what_the_host_does() {
         }
     }
     // Near-ties may be decided by one and not by the other.
+    assert!(n_lanes > 100, "only {n_lanes} rows were optimised on the device");
     assert!(n_decided > 18 && n_different <= 1, "{n_decided} decided, {n_different} otherwise than on the host");
 }
 
@@ -116,6 +118,7 @@ fn verify_by_parts(question: &Question) -> (Verdict, u64) {
         lower_bound: None,
         plan: Vec::new(),
         fallback: None,
+        on_device: DeviceWork::default(),
     };
     for objective in Objective::of(network, property).unwrap() {
         let falsifier = Falsifier::new(&Device::Host, network, property, &objective).unwrap();

@@ -8,9 +8,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bounds::{BoundEngine, Device, Recipe};
+use bounds::{BoundEngine, Device, DeviceWork, Recipe};
 use driver::search::{BranchAndBound, Clock, End, Falsifier, Objective};
-use driver::{Interrupt, Limits, Observer, Progress, StopReason};
+use driver::{Interrupt, Limits, Observer, Progress, Silent, StopReason, Verify, VerifyOptions};
 use network::{Activation, Affine, Dense, LinearMap, Network, NodeId, Op, Property, vnnlib};
 
 /// How a search ended.
@@ -144,6 +144,31 @@ fn verdicts_on_random_networks_are_those_of_the_host() {
     }
     assert!(n_verified >= 16 && n_falsified >= 8, "{n_verified} verified, {n_falsified} falsified");
     assert!(n_rebounded > 0, "nothing was bounded in f64");
+}
+
+#[test]
+fn an_outcome_says_what_the_device_did() {
+    let Some(gpu) = adapter::device() else { return };
+    let (network, property) = (0..20)
+        .map(random_network)
+        .map(|network| (at_most(least(&network) - 0.01), network))
+        .find_map(|(property, network)| {
+            let all = search(&gpu, &network, &property, u64::MAX);
+            (all.end == End::Verified && all.counts.0 > 20).then_some((network, property))
+        })
+        .expect("some network takes a search");
+    let verify = |device: &Device| {
+        let verify = Verify { network: &network, property: &property, device };
+        verify.run(&VerifyOptions::default(), &mut Silent).unwrap()
+    };
+    assert_eq!(verify(&Device::Host).on_device, DeviceWork::default());
+    let outcome = verify(&gpu);
+    let DeviceWork { rounds, boxes, lanes, round_trips } = outcome.on_device;
+    assert_eq!((boxes, lanes), (outcome.subdomains, 0), "all boxes stay there, and no row is optimised");
+    assert!(rounds > 1 && round_trips > 1, "{rounds} rounds, {round_trips} round trips");
+    // The device has done more by then; of another search only that is told.
+    assert_eq!(verify(&gpu).on_device, outcome.on_device);
+    assert_eq!(gpu.work().since(gpu.work()), DeviceWork::default());
 }
 
 #[test]

@@ -20,12 +20,13 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub use adapter::{AdapterChoice, AdapterKind, AdapterSummary};
 pub use lanes::{GpuLanes, LaneTask, TaskLane};
 
 use crate::branch::{Branched, Budget, Piece, Rule};
+use crate::device::DeviceWork;
 use crate::device::host::{Raw, Request};
 use crate::error::{Error, ErrorKind};
 use crate::program::Program;
@@ -52,6 +53,15 @@ struct Shared {
     pipelines: Pipelines,
     fused: FusedPipelines,
     tickets: AtomicU32,
+    tally: Tally,
+}
+
+/// Counts of what was done.
+#[derive(Debug, Default)]
+struct Tally {
+    rounds: AtomicU64,
+    boxes: AtomicU64,
+    lanes: AtomicU64,
 }
 
 impl Shared {
@@ -120,6 +130,7 @@ impl Gpu {
                 pipelines,
                 fused: FusedPipelines::default(),
                 tickets: AtomicU32::new(1),
+                tally: Tally::default(),
             }),
         })
     }
@@ -127,6 +138,14 @@ impl Gpu {
     /// The adapter in use.
     pub fn adapter(&self) -> &AdapterSummary {
         &self.shared.adapter
+    }
+
+    /// What it has done since it was opened.
+    pub fn work(&self) -> DeviceWork {
+        let Shared { faults, tally, .. } = &*self.shared;
+        let [rounds, boxes, lanes] =
+            [&tally.rounds, &tally.boxes, &tally.lanes].map(|count| count.load(Ordering::Relaxed));
+        DeviceWork { rounds, boxes, lanes, round_trips: faults.n_reads() }
     }
 
     /// The largest buffer that a kernel can see, in bytes: it decides how many subdomains share a submission.

@@ -40,6 +40,19 @@ pub enum DeviceChoice {
     Named(String),
 }
 
+/// What a device has done for the host: since it was opened, or between two looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceWork {
+    /// Rounds of branch and bound between which no box came to the host.
+    pub rounds: u64,
+    /// Boxes bounded in them.
+    pub boxes: u64,
+    /// Rows optimised, all of their steps there.
+    pub lanes: u64,
+    /// Times that the host waited for results, of these or of plain bounds.
+    pub round_trips: u64,
+}
+
 /// A device as reports name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceDescription {
@@ -80,6 +93,15 @@ impl Device {
         Err(ErrorKind::NoDevice("this build has no GPU support: build it with the feature 'gpu'".into()).into())
     }
 
+    /// What it has done since it was opened, for everybody who uses it; nothing where it is the host.
+    pub fn work(&self) -> DeviceWork {
+        match self {
+            Self::Host => DeviceWork::default(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.work(),
+        }
+    }
+
     /// How reports name it.
     pub fn describe(&self) -> DeviceDescription {
         match self {
@@ -98,6 +120,19 @@ impl Device {
                 driver: gpu.adapter().driver.clone(),
                 threads: 0,
             },
+        }
+    }
+}
+
+impl DeviceWork {
+    /// What was done after an earlier look.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            rounds: self.rounds - earlier.rounds,
+            boxes: self.boxes - earlier.boxes,
+            lanes: self.lanes - earlier.lanes,
+            round_trips: self.round_trips - earlier.round_trips,
         }
     }
 }

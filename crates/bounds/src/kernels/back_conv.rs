@@ -1,5 +1,5 @@
 use crate::kernels::back_affine::{Wanted, put_slots, take_slots};
-use crate::kernels::gather;
+use crate::kernels::gather::{self, Image, Way};
 use crate::kernels::rows::Block;
 use crate::program::{BackAffine, ConvShape};
 use crate::scalar::Scalar;
@@ -18,48 +18,25 @@ pub fn back_conv<T: Scalar, const LEVEL: u8>(
     let area = shape.kernel_height * shape.kernel_width;
     let (in_group, out_group) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
     let weight = &constants[params.weight as usize..][..(shape.out_channels * in_group * area) as usize];
-    let (in_plane, out_plane) = (shape.in_height * shape.in_width, shape.out_height * shape.out_width);
     let width = block.width;
     let mut gather = gather::take(&mut block.gathers, params.weight);
     let mut slots = take_slots(block, params.from, params.to);
     let (from, live, to) = &mut slots;
-    if !gather.is_for(live, wanted) {
-        gather.clear(params.weight, live, wanted);
-        let marks = &mut block.scratch;
-        marks.clear();
-        marks.resize((params.n_out + params.n_in) as usize, 0);
-        live.iter().for_each(|&k| marks[k as usize] = 1);
-        wanted.iter().for_each(|&i| marks[(params.n_out + i) as usize] = 1);
-        for group in 0..shape.groups {
-            for pixel in 0..in_plane {
-                for c in 0..in_group {
-                    let neuron = (group * in_group + c) * in_plane + pixel;
-                    if marks[(params.n_out + neuron) as usize] != 0 {
-                        gather.push_neuron(neuron, c * area);
-                    }
-                }
-                if !gather.has_neurons() {
-                    continue;
-                }
-                let (y, x) = (pixel / shape.in_width, pixel % shape.in_width);
-                for (out_y, ky) in
-                    windows(y, shape.pad_y, shape.kernel_height, shape.stride_y, shape.dilation_y, shape.out_height)
-                {
-                    for (out_x, kx) in
-                        windows(x, shape.pad_x, shape.kernel_width, shape.stride_x, shape.dilation_x, shape.out_width)
-                    {
-                        for o in group * out_group..(group + 1) * out_group {
-                            let k = o * out_plane + out_y * shape.out_width + out_x;
-                            if marks[k as usize] != 0 {
-                                gather.push_tap((k, o * in_group * area + ky * shape.kernel_width + kx));
-                            }
-                        }
-                    }
-                }
-                gather.end_group(false);
-            }
-        }
-    }
+    let way = Way {
+        groups: shape.groups,
+        images: [
+            Image { per_group: in_group, height: shape.in_height, width: shape.in_width },
+            Image { per_group: out_group, height: shape.out_height, width: shape.out_width },
+        ],
+        axes: (
+            |y| windows(y, shape.pad_y, shape.kernel_height, shape.stride_y, shape.dilation_y, shape.out_height),
+            |x| windows(x, shape.pad_x, shape.kernel_width, shape.stride_x, shape.dilation_x, shape.out_width),
+        ),
+        kernel_width: shape.kernel_width,
+    };
+    let offset = |_, channel| channel * area;
+    let base = |group, channel, tap| (group * out_group + channel) * in_group * area + tap;
+    gather.list(params.weight, (live, wanted, &mut block.scratch), &way, (offset, base), false);
     gather.run::<T, LEVEL>((from, to), width, weight, |_, _, _| ());
     put_slots(block, (params.from, params.to), slots);
     let reached = &mut block.live[params.to as usize];
@@ -71,14 +48,14 @@ pub fn back_conv<T: Scalar, const LEVEL: u8>(
 
 /// The windows along one axis that contain input coordinate `at`, as (output coordinate, kernel coordinate).
 #[inline(always)]
-pub fn windows(
+fn windows(
     at: u32,
     pad: u32,
     kernel: u32,
     stride: u32,
     dilation: u32,
     n_out: u32,
-) -> impl Iterator<Item = (u32, u32)> {
+) -> impl Iterator<Item = (u32, u32)> + Clone {
     (0..kernel).filter_map(move |k| {
         let start = (at + pad).checked_sub(k * dilation)?;
         (start % stride == 0 && start / stride < n_out).then_some((start / stride, k))

@@ -3,7 +3,7 @@
 
 use crate::kernels::back_affine::{back_step, put_slots, take_slots};
 use crate::kernels::back_max_pool::DOMINATES;
-use crate::kernels::gather;
+use crate::kernels::gather::{self, Image, Way};
 use crate::kernels::rows::{Block, LANES, lanes, lanes_mut};
 use crate::program::ConvShape;
 use crate::scalar::Scalar;
@@ -87,59 +87,47 @@ pub fn onward_conv<T: Scalar, const LEVEL: u8>(
     let (in_group, out_group) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
     let weight = &constants[params.weight as usize..][..(in_group * area * shape.out_channels) as usize];
     let bias = &constants[params.bias as usize..][..params.n_out as usize];
-    let (in_plane, out_plane) = (shape.in_height * shape.in_width, shape.out_height * shape.out_width);
     let width = values.width;
     let mut gather = gather::take(&mut values.gathers, params.weight);
     let mut slots = take_slots(values, params.from, params.to);
     let (from, live, to) = &mut slots;
-    if !gather.is_for(live, wanted) {
-        gather.clear(params.weight, live, wanted);
-        let marks = &mut values.scratch;
-        marks.clear();
-        marks.resize((params.n_in + params.n_out) as usize, 0);
-        live.iter().for_each(|&i| marks[i as usize] = 1);
-        wanted.iter().for_each(|&k| marks[(params.n_in + k) as usize] = 1);
-        for group in 0..shape.groups {
-            for pixel in 0..out_plane {
-                for o in group * out_group..(group + 1) * out_group {
-                    let neuron = o * out_plane + pixel;
-                    if marks[(params.n_in + neuron) as usize] != 0 {
-                        gather.push_neuron(neuron, o);
-                    }
-                }
-                if !gather.has_neurons() {
-                    continue;
-                }
-                let (out_y, out_x) = (pixel / shape.out_width, pixel % shape.out_width);
-                for ky in 0..shape.kernel_height {
-                    let y = (out_y * shape.stride_y + ky * shape.dilation_y).wrapping_sub(shape.pad_y);
-                    if y >= shape.in_height {
-                        continue;
-                    }
-                    for kx in 0..shape.kernel_width {
-                        let x = (out_x * shape.stride_x + kx * shape.dilation_x).wrapping_sub(shape.pad_x);
-                        if x >= shape.in_width {
-                            continue;
-                        }
-                        for c in 0..in_group {
-                            let i = (group * in_group + c) * in_plane + y * shape.in_width + x;
-                            if marks[i as usize] != 0 {
-                                let tap = c * area + ky * shape.kernel_width + kx;
-                                gather.push_tap((i, tap * shape.out_channels));
-                            }
-                        }
-                    }
-                }
-                gather.end_group(true);
-            }
-        }
-    }
+    let way = Way {
+        groups: shape.groups,
+        images: [
+            Image { per_group: out_group, height: shape.out_height, width: shape.out_width },
+            Image { per_group: in_group, height: shape.in_height, width: shape.in_width },
+        ],
+        axes: (
+            |y| window(y, shape.pad_y, shape.kernel_height, shape.stride_y, shape.dilation_y, shape.in_height),
+            |x| window(x, shape.pad_x, shape.kernel_width, shape.stride_x, shape.dilation_x, shape.in_width),
+        ),
+        kernel_width: shape.kernel_width,
+    };
+    let offset = |group, channel| group * out_group + channel;
+    let base = |_, channel, tap| (channel * area + tap) * shape.out_channels;
+    gather.list(params.weight, (live, wanted, &mut values.scratch), &way, (offset, base), true);
     gather
         .run::<T, LEVEL>((from, to), width, weight, |to, neurons, has_sums| finish(bias, neurons, has_sums, width, to));
     put_slots(values, (params.from, params.to), slots);
     values.gathers.push(gather);
     values.live[params.to as usize].clear();
     values.live[params.to as usize].extend_from_slice(wanted);
+}
+
+/// The window of output coordinate `at` along one axis, as (input coordinate, kernel coordinate).
+#[inline(always)]
+fn window(
+    at: u32,
+    pad: u32,
+    kernel: u32,
+    stride: u32,
+    dilation: u32,
+    n_in: u32,
+) -> impl Iterator<Item = (u32, u32)> + Clone {
+    (0..kernel).filter_map(move |k| {
+        let place = (at * stride + k * dilation).checked_sub(pad)?;
+        (place < n_in).then_some((place, k))
+    })
 }
 
 /// `z = W h + b` through a sparse matrix, by the entries of row `k`.

@@ -3,7 +3,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use bounds::{Batch, BoundEngine, Device, Recipe, Wanted};
+use bounds::{Batch, BoundEngine, Device, DeviceWork, Recipe, Wanted};
 use network::{BoxRegion, Network, Property};
 
 use crate::error::Error;
@@ -224,6 +224,7 @@ fn search(network: &Network, property: &Property, clock: &Clock) -> Result<(End,
         lower_bound: None,
         plan: Vec::new(),
         fallback: None,
+        on_device: DeviceWork::default(),
     };
     // Of no class at all nothing is proved.
     let Some(objective) = Objective::of(network, property)?.pop() else {

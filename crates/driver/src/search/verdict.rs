@@ -1,3 +1,5 @@
+use bounds::DeviceWork;
+
 /// The answer to a question about a network.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
@@ -60,6 +62,8 @@ pub struct Outcome {
     pub plan: Vec<Stage>,
     /// Why the host computed (some of it) instead of the device that was asked for.
     pub fallback: Option<String>,
+    /// What a device that is not the host did while the search ran: for other searches on it too, if there were any.
+    pub on_device: DeviceWork,
 }
 
 /// A stage of a search.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bounds::{Batch, BoundEngine, Device, Recipe, Wanted};
+use bounds::{Batch, BoundEngine, Device, DeviceWork, Recipe, Wanted};
 use network::{Network, Property};
 
 use crate::certificate::Recorder;
@@ -91,6 +91,7 @@ impl Verify<'_> {
         mut recorder: Option<&mut Recorder>,
     ) -> Result<Outcome, Error> {
         let clock = Clock::start(options.limits.clone(), options.interrupt.clone());
+        let before = self.device.work();
         let mut outcome = Outcome {
             verdict: Verdict::Verified,
             subdomains: 0,
@@ -98,6 +99,7 @@ impl Verify<'_> {
             lower_bound: None,
             plan: Vec::new(),
             fallback: None,
+            on_device: DeviceWork::default(),
         };
         for objective in Objective::of(self.network, self.property)? {
             let recorder = recorder.as_deref_mut();
@@ -111,12 +113,13 @@ impl Verify<'_> {
                 End::Verified => {}
                 End::Falsified(found) => {
                     outcome.verdict = Verdict::Falsified(*found);
-                    return Ok(outcome);
+                    break;
                 }
                 // Another region may still hold a counterexample.
                 End::Stopped(reason) => outcome.verdict = Verdict::Unknown(reason),
             }
         }
+        outcome.on_device = self.device.work().since(before);
         Ok(outcome)
     }
 

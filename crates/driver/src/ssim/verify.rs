@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use bounds::{Batch, BoundEngine, Device, InputSet, Recipe, SsimSet, Wanted};
+use bounds::{Batch, BoundEngine, Device, DeviceWork, InputSet, Recipe, SsimSet, Wanted};
 use network::ssim::Similarity;
 use network::{BoxRegion, Disjunct, HalfSpace, Property};
 
@@ -135,6 +135,7 @@ impl Ssim<'_> {
             lower_bound: None,
             plan: vec![Stage::Attack],
             fallback: None,
+            on_device: DeviceWork::default(),
         };
         if self.network.evaluate(self.reference.pixels())?.iter().any(|value| !value.is_finite()) {
             return Ok(finished(SsimVerdict::Unknown(StopReason::Magnitude), outcome));

@@ -1,4 +1,5 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 #[cfg(test)]
@@ -11,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug, Clone)]
 pub struct Faults {
     lost: Arc<Mutex<Option<String>>>,
+    n_reads: Arc<AtomicU64>,
     /// What happens to everything that is read.
     #[cfg(test)]
     pub mischief: Arc<Mutex<Option<Mischief>>>,
@@ -21,6 +23,7 @@ impl Faults {
     pub fn watch(device: &wgpu::Device) -> Self {
         let faults = Self {
             lost: Arc::default(),
+            n_reads: Arc::default(),
             #[cfg(test)]
             mischief: Arc::default(),
         };
@@ -89,8 +92,14 @@ impl Faults {
         })
     }
 
+    /// How often somebody has waited for what was submitted.
+    pub fn n_reads(&self) -> u64 {
+        self.n_reads.load(Ordering::Relaxed)
+    }
+
     /// Waits for everything submitted and returns the contents of a mappable buffer: all of them, or an error.
     pub fn read(&self, device: &wgpu::Device, buffer: &wgpu::Buffer, n_bytes: u64) -> Result<Vec<u8>, Error> {
+        self.n_reads.fetch_add(1, Ordering::Relaxed);
         let slice = buffer.slice(..n_bytes);
         let (sender, receiver) = mpsc::channel();
         self.catch(device, || {

@@ -12,6 +12,7 @@ mod schedule;
 mod tests;
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::frame::Frame;
@@ -192,6 +193,7 @@ impl GpuLanes {
                 }
             }
         }
+        self.shared.tally.lanes.fetch_add(task.lanes.len() as u64, Ordering::Relaxed);
         Ok(Some(ended))
     }
 

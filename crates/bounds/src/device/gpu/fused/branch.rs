@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use super::Fused;
 use super::tables::{FusedFrame, Tables};
 use crate::branch::{Branched, Budget, Piece, Rule};
@@ -153,6 +155,8 @@ impl Brancher {
         let wide = |low: usize| u64::from(counters[low]) + (u64::from(counters[low + 1]) << 32);
         let bounded = wide(word::BOUNDED);
         let depths = counters[word::DEPTHS..].iter().zip(0..);
+        fused.shared.tally.rounds.fetch_add(u64::from(counters[word::N_ROUNDS]), Ordering::Relaxed);
+        fused.shared.tally.boxes.fetch_add(bounded, Ordering::Relaxed);
         Ok(Branched {
             open,
             doubtful,
