@@ -12,7 +12,7 @@ use crate::patch::descent::{Aim, Descent, Strength};
 use crate::patch::refine::Refinement;
 use crate::patch::region::PatchRegion;
 use crate::patch::scale::PixelScale;
-use crate::patch::trial::{PART, Samples, Trial};
+use crate::patch::trial::{PART, Samples, Trial, Worth};
 use crate::patch::verdict::{Finding, PatchStage, PatchVerdict};
 use crate::search::{Clock, Interrupt, Limits, Objective};
 
@@ -276,8 +276,8 @@ impl PatchSweep<'_> {
                 if options.interrupt.is_raised() {
                     return Ok(());
                 }
-                let is_promising: Vec<bool> = chunk.iter().map(|(_, task)| trial(task).is_promising).collect();
-                let asked = (chunk, is_promising.as_slice());
+                let worth: Vec<Worth> = chunk.iter().map(|(_, task)| trial(task).worth).collect();
+                let asked = (chunk, worth.as_slice());
                 let findings = self.batch(scenes, asked, &group, (&objective, &engine, &descent), (options, &clock))?;
                 if options.interrupt.is_raised() {
                     // An attack that was cut short says nothing.
@@ -337,21 +337,21 @@ impl PatchSweep<'_> {
         of.into_iter().map(|scene| Ok((scene, Samples::of((self.attack, self.scale), scenes, scene)?))).collect()
     }
 
-    /// Which regions are worth bounding: on images that do not promise much, those of which a part is verified.
-    fn worth(
+    /// Which regions are worth bounding; where that is doubtful, those of which a part is verified.
+    fn are_worth(
         regions: &[PatchRegion],
-        is_promising: &[bool],
+        worth: &[Worth],
         (objective, engine): (&Objective, &BoundEngine),
     ) -> Result<Vec<bool>, Error> {
-        let mut worth = is_promising.to_vec();
+        let mut are_worth: Vec<bool> = worth.iter().map(|worth| *worth == Worth::Whole).collect();
         let mut parts = Batch::default();
-        let doubtful = || (0..regions.len()).filter(|&b| !is_promising[b]);
+        let doubtful = || (0..regions.len()).filter(|&b| worth[b] == Worth::Part);
         doubtful().for_each(|b| regions[b].append_part_to(&mut parts, PART));
         let bounds = engine.bound(&parts, Wanted::default())?;
         for (b, lower) in doubtful().zip(bounds.lower.chunks(bounds.n_outputs)) {
-            worth[b] = objective.is_excluded(lower);
+            are_worth[b] = objective.is_excluded(lower);
         }
-        Ok(worth)
+        Ok(are_worth)
     }
 
     /// Bounds blocks of placements, and tells of those that are verified as a whole.
@@ -394,14 +394,14 @@ impl PatchSweep<'_> {
     fn batch(
         &self,
         scenes: &[Scene],
-        (chunk, is_promising): (&[(usize, &Task)], &[bool]),
+        (chunk, worth): (&[(usize, &Task)], &[Worth]),
         group: &Group,
         (objective, engine, descent): (&Objective, &BoundEngine, &Descent),
         (options, clock): (&SweepOptions, &Clock),
     ) -> Result<Vec<Finding>, Error> {
         let start = Instant::now();
         let regions: Vec<PatchRegion> = chunk.iter().map(|(_, task)| self.region(&scenes[task.scene], task)).collect();
-        let worth = Self::worth(&regions, is_promising, (objective, engine))?;
+        let worth = Self::are_worth(&regions, worth, (objective, engine))?;
         let mut batch = Batch::default();
         regions.iter().zip(&worth).filter(|(_, worth)| **worth).for_each(|(region, _)| region.append_to(&mut batch));
         let bounds = engine.bound(&batch, Wanted::default())?;

@@ -14,8 +14,19 @@ use crate::search::Objective;
 pub struct Trial {
     /// The sides of blocks that are worth their cost, the largest first.
     pub sides: Vec<usize>,
-    /// Whether placements are bounded at once; else a part of their contents is bounded first, and the whole only if that is verified.
-    pub is_promising: bool,
+    /// How placements are bounded for themselves.
+    pub worth: Worth,
+}
+
+/// What it is worth to bound a placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worth {
+    /// Most are verified: it is bounded.
+    Whole,
+    /// Some are: a part of its contents is bounded, and the whole only if that is verified.
+    Part,
+    /// None of many is: it is only attacked, and bounded if refinement comes to it.
+    Nothing,
 }
 
 /// The boxes of a trial.
@@ -27,10 +38,13 @@ pub struct Samples {
     blocks: Vec<Batch>,
 }
 
-/// Placements of a trial.
-const PLACEMENTS: usize = 5;
-/// Of those, which ones' blocks are tried.
-const IN_BLOCKS: [usize; 2] = [1, 3];
+/// Placements of a trial: one of so many, at least and at most.
+const ONE_OF: usize = 16;
+const PLACEMENTS: [usize; 2] = [3, 12];
+/// Fewer say nothing of all.
+const MANY: usize = 8;
+/// Of how many the blocks are tried.
+const IN_BLOCKS: usize = 2;
 /// The share of a placement's contents, from the image's own values outward, that costs little to bound: what does not hold there
 /// does not hold of all.
 pub const PART: f64 = 0.125;
@@ -43,8 +57,9 @@ impl Samples {
     pub fn of((attack, scale): (&PatchAttack, &PixelScale), scenes: &[Scene], scene: usize) -> Result<Self, Error> {
         let image = &scenes[scene].image;
         let placements = attack.placements(image.shape())?;
-        let place = |k: usize| placements.get((2 * k + 1) * placements.len() / (2 * PLACEMENTS));
-        let samples: Vec<&Placement> = (0..PLACEMENTS).filter_map(place).collect();
+        let some = |of: usize, n: usize| (0..n).map(move |k| (2 * k + 1) * of / (2 * n).max(1));
+        let n = (placements.len() / ONE_OF).clamp(PLACEMENTS[0], PLACEMENTS[1]);
+        let samples: Vec<&Placement> = some(placements.len(), n).filter_map(|place| placements.get(place)).collect();
         let (mut parts, mut wholes) = (Batch::default(), Batch::default());
         for placement in &samples {
             let region = attack.region(image, scale, placement);
@@ -53,7 +68,7 @@ impl Samples {
         }
         let block = |side: usize| {
             let mut boxes = Batch::default();
-            for placement in IN_BLOCKS.iter().filter_map(|&k| samples.get(k)) {
+            for placement in some(samples.len(), IN_BLOCKS).filter_map(|place| samples.get(place)) {
                 if let Some(block) = Block::around(attack, scene, placement, side) {
                     let around = block.boxed((attack, scale), scenes);
                     boxes.lower.extend(around.lower);
@@ -78,7 +93,7 @@ impl Samples {
 impl Trial {
     /// Nothing is tried: every placement is bounded for itself.
     pub fn none() -> Self {
-        Self { sides: Vec::new(), is_promising: true }
+        Self { sides: Vec::new(), worth: Worth::Whole }
     }
 
     /// Bounds the samples, the cheapest first, until some are not verified.
@@ -86,28 +101,36 @@ impl Trial {
     /// # Errors
     /// When the bounds fail.
     pub fn new(samples: &Samples, (objective, engine): (&Objective, &BoundEngine)) -> Result<Self, Error> {
-        let verified = |batch: &Batch| -> Result<(usize, usize), Error> {
+        let verified = |batch: &Batch| -> Result<Vec<bool>, Error> {
             if batch.lower.is_empty() {
-                return Ok((0, 0));
+                return Ok(Vec::new());
             }
             let bounds = engine.bound(batch, Wanted::default())?;
-            let rows = bounds.lower.chunks(bounds.n_outputs);
-            Ok((rows.clone().filter(|lower| objective.is_excluded(lower)).count(), rows.count()))
+            Ok(bounds.lower.chunks(bounds.n_outputs).map(|lower| objective.is_excluded(lower)).collect())
         };
-        let most = |(n, of): (usize, usize)| 2 * n > of;
-        let mut trial = Self { sides: Vec::new(), is_promising: false };
-        if !most(verified(&samples.parts)?) {
-            return Ok(trial);
+        let count = |verified: &[bool]| verified.iter().filter(|verified| **verified).count();
+        // The whole cannot hold where a part does not.
+        let parts = verified(&samples.parts)?;
+        let n_inputs = engine.network().n_inputs();
+        let mut wholes = Batch::default();
+        for (b, _) in parts.iter().enumerate().filter(|(_, holds)| **holds) {
+            wholes.lower.extend_from_slice(&samples.wholes.lower[b * n_inputs..][..n_inputs]);
+            wholes.upper.extend_from_slice(&samples.wholes.upper[b * n_inputs..][..n_inputs]);
         }
-        let wholes = verified(&samples.wholes)?;
-        trial.is_promising = most(wholes);
+        let (n, of) = (count(&verified(&wholes)?), parts.len());
+        let worth = match n {
+            n if 2 * n > of => Worth::Whole,
+            0 if of >= MANY => Worth::Nothing,
+            _ => Worth::Part,
+        };
+        let mut trial = Self { sides: Vec::new(), worth };
         // A block holds if all of its placements do.
-        if wholes.0 < wholes.1 {
+        if n < of {
             return Ok(trial);
         }
         for (&side, blocks) in SIDES.iter().zip(&samples.blocks).rev() {
-            let (n, of) = verified(blocks)?;
-            if 2 * n < of || of == 0 {
+            let holds = verified(blocks)?;
+            if 2 * count(&holds) < holds.len() || holds.is_empty() {
                 break;
             }
             trial.sides.insert(0, side);
