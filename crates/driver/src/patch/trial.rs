@@ -40,7 +40,7 @@ pub struct Samples {
 
 /// Placements of a trial: one of so many, at least and at most.
 const ONE_OF: usize = 16;
-const PLACEMENTS: [usize; 2] = [3, 12];
+const PLACEMENTS: [usize; 2] = [5, 12];
 /// Fewer say nothing of all.
 const MANY: usize = 8;
 /// Of how many the blocks are tried.
