@@ -14,7 +14,7 @@ pub struct Terms<T> {
     pub is_folded: bool,
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "gpu"))]
 impl<T: Scalar> Terms<T> {
     /// The first `n` biases and errors as they are.
     pub fn unfolded(bias: &[T], error: &[T], n: u32) -> Self {
