@@ -99,8 +99,13 @@ struct Decided {
 }
 
 fn one(task: &VerifyTask, instance: &Instance, limits: Limits, label: &str, session: &Session) -> Decided {
-    let options =
-        VerifyOptions { limits, seed: session.seed, interrupt: session.interrupt.clone(), split: task.split.choice() };
+    let options = VerifyOptions {
+        limits,
+        seed: session.seed,
+        interrupt: session.interrupt.clone(),
+        split: task.split.choice(),
+        ..VerifyOptions::default()
+    };
     let start = Instant::now();
     let mut bar = SearchBar::new(label, options.limits.time_s, session.is_quiet);
     let decided = decide(&instance.onnx, &instance.vnnlib, &options, session, &mut bar);

@@ -86,6 +86,7 @@ pub fn options(task: &VerifyTask, session: &Session) -> VerifyOptions {
         seed: session.seed,
         interrupt: session.interrupt.clone(),
         split: task.split.choice(),
+        ..VerifyOptions::default()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::branch::{Branched, Budget, Piece, Rule};
 use crate::device::Device;
 #[cfg(feature = "gpu")]
 use crate::device::gpu::GpuProgram;
-use crate::device::host::{self, Raw, Request};
+use crate::device::host::{self, Raw, Request, Tangents};
 use crate::error::{Error, ErrorKind};
 #[cfg(feature = "gpu")]
 use crate::lane_device::LaneDevice;
@@ -249,6 +249,14 @@ impl BoundEngine {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// How outputs change at points `[n_points, n_inputs]`, on the host: of each point the output that is named, or the least.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Magnitude`] if f32 could overflow.
+    pub fn tangents(&self, points: &[f32], targets: &[Option<u32>], wants_slopes: bool) -> Result<Tangents, Error> {
+        Ok(host::tangents(self.narrow()?, &self.network, points, targets, wants_slopes))
     }
 
     /// Splits boxes along their inputs, on the device and for many rounds at once, until every piece is excluded by the rule, or the

@@ -21,7 +21,7 @@ mod slack;
 pub mod sweep;
 
 pub use branch::{Branched, Budget, Piece, Rule};
-pub use device::host::{Ascent, Cloud, Ended, Keep, Proof, Split, least_values, plane_values};
+pub use device::host::{Ascent, Cloud, Ended, Keep, Proof, Split, Tangents, least_values, plane_values};
 pub use device::{Device, DeviceChoice, DeviceDescription, DeviceWork, host_peak_flop_per_s};
 pub use dual::{Base, Lane, NeuronBounds, Target};
 pub use engine::{Batch, BoundEngine, Bounds, Wanted};

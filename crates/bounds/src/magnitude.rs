@@ -5,6 +5,39 @@ use network::{Activation, Affine, LinearMap, Network, Op};
 
 use crate::slack::Arithmetic;
 
+/// As [`node_magnitudes`], by one number per node instead of intervals of all its neurons: for a convolutional network that takes a
+/// hundredth of the time. `None` where the numbers get so large that closer ones are worth it.
+pub fn coarse_magnitudes(network: &Network, lower: &[f64], upper: &[f64], arithmetic: Arithmetic) -> Option<Vec<f64>> {
+    let input = lower.iter().chain(upper).fold(0.0, |m: f64, v| m.max(v.abs()));
+    let mut largest: Vec<f64> = Vec::with_capacity(network.nodes().len());
+    let most = |values: &[f64]| values.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    for node in network.nodes() {
+        let operand = |i: usize| largest[node.inputs[i].0];
+        let next = match &node.op {
+            Op::Input => input,
+            Op::Affine(affine) => {
+                let gamma = f64::from(arithmetic.gamma(longest_row(affine) + 16)) + 2.0 * affine.error.relative + 1e-12;
+                let inexact = most(&affine.error.absolute) * affine.n_in() as f64 * operand(0).max(1.0);
+                let sum = largest_row_sum(affine) * operand(0) + most(&affine.bias);
+                sum * (1.0 + 4.0 * gamma) * (1.0 + 1e-6) + inexact + most(&affine.error.bias) + 1e-30
+            }
+            Op::Add => (0..node.inputs.len()).map(operand).sum::<f64>(),
+            Op::Activation(Activation::LeakyRelu(slopes)) => operand(0) * most(slopes).max(1.0),
+            Op::Activation(Activation::Clip { lower, upper }) => {
+                [lower, upper].into_iter().filter(|end| end.is_finite()).fold(operand(0), |m, end| m.max(end.abs()))
+            }
+            Op::Activation(Activation::Sigmoid | Activation::Tanh) => 1.0,
+            Op::Activation(Activation::Relu) | Op::MaxPool(_) => operand(0),
+        };
+        let roundings = 16.0 * node.inputs.len().max(1) as f64;
+        largest.push(next * (1.0 + roundings * arithmetic.unit) + 1e-30);
+    }
+    largest.iter().all(|&magnitude| magnitude < COARSE).then_some(largest)
+}
+
+/// Below this a magnitude, however loose, costs no accuracy: what flushed subnormals may lose grows with it, from 1e-38.
+const COARSE: f64 = 1e12;
+
 /// Largest magnitude of each node's values over a region, as the executor's own interval bounds could have it.
 ///
 /// The recursion is interval arithmetic inflated by the executor's rounding, so that it encloses whatever the executor computes
@@ -106,6 +139,23 @@ pub fn longest_column(affine: &Affine) -> usize {
             let mut counts = vec![0_usize; sparse.n_in];
             sparse.columns.iter().for_each(|&column| counts[column as usize] += 1);
             counts.into_iter().max().unwrap_or(0)
+        }
+    }
+}
+
+/// `max_k Σ_i |W_ki|`: how much one forward step can enlarge values.
+fn largest_row_sum(affine: &Affine) -> f64 {
+    let sum = |row: &[f64]| row.iter().map(|w| w.abs()).sum::<f64>();
+    let coefficients = affine.map.coefficients();
+    match &affine.map {
+        LinearMap::Dense(dense) => coefficients.chunks_exact(dense.n_in.max(1)).map(sum).fold(0.0, f64::max),
+        LinearMap::Conv(conv) => coefficients
+            .chunks_exact((coefficients.len() / conv.out_channels.max(1)).max(1))
+            .map(sum)
+            .fold(0.0, f64::max),
+        LinearMap::Sparse(sparse) => {
+            let rows = sparse.offsets.windows(2).map(|ends| sum(&coefficients[ends[0] as usize..ends[1] as usize]));
+            rows.fold(0.0, f64::max)
         }
     }
 }

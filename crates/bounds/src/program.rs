@@ -40,6 +40,10 @@ pub struct Program<T> {
     pub steps: Vec<Step>,
     /// Bounds of every node in the state, in node order: (offset of the lower bounds, length); the upper bounds follow them.
     pub nodes: Vec<(usize, usize)>,
+    /// Per node, the nodes that it reads.
+    pub operands: Vec<Vec<usize>>,
+    /// Per node, whether all that read it are affine or activations, so that what is fixed of it can become part of a bias.
+    pub folds: Vec<bool>,
     /// Per node, how it is relaxed if it is an activation.
     pub activations: Vec<Option<Relax>>,
     /// Per node, what optimising its backward bounds takes; `None` where they are not optimised.

@@ -9,7 +9,7 @@ use network::{Activation, Affine, LinearMap, Network, NodeId, Op};
 
 use crate::error::{Error, ErrorKind};
 use crate::logistic;
-use crate::magnitude::{longest_column, longest_row, node_magnitudes};
+use crate::magnitude::{coarse_magnitudes, longest_column, longest_row, node_magnitudes};
 use crate::program::{
     ActivationKind, Forward, IntervalAdd, IntervalAffine, IntervalMaxPool, Program, Relax, Select, Step,
 };
@@ -82,7 +82,22 @@ pub fn record<T: Scalar>(
     recipe: Recipe,
     arithmetic: Arithmetic,
 ) -> Result<Program<T>, Error> {
-    let magnitudes = node_magnitudes(network, lower, upper, arithmetic);
+    if let Some(magnitudes) = coarse_magnitudes(network, lower, upper, arithmetic) {
+        match record_within(network, recipe, arithmetic, magnitudes) {
+            Err(Error { kind: ErrorKind::Magnitude { .. } }) => {}
+            recorded => return recorded,
+        }
+    }
+    record_within(network, recipe, arithmetic, node_magnitudes(network, lower, upper, arithmetic))
+}
+
+/// Records with these magnitudes of every node's values.
+fn record_within<T: Scalar>(
+    network: &Network,
+    recipe: Recipe,
+    arithmetic: Arithmetic,
+    magnitudes: Vec<f64>,
+) -> Result<Program<T>, Error> {
     let mut recorder = Recorder::new(network, recipe, arithmetic, magnitudes);
     recorder.lay_out();
     for id in 1..network.nodes().len() {
@@ -158,6 +173,12 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                 n_outputs: network.n_outputs(),
                 steps: Vec::new(),
                 nodes: Vec::new(),
+                operands: network
+                    .nodes()
+                    .iter()
+                    .map(|node| node.inputs.iter().map(|input| input.0).collect())
+                    .collect(),
+                folds: vec![true; n_nodes],
                 activations: vec![None; n_nodes],
                 sweeps: vec![None; n_nodes],
                 set: None,
@@ -179,6 +200,9 @@ impl<'a, T: Scalar> Recorder<'a, T> {
                 Op::MaxPool(_) => (0, 1 + n + n),
                 Op::Input => (0, 0),
             };
+            if matches!(node.op, Op::Add | Op::MaxPool(_)) {
+                node.inputs.iter().for_each(|input| self.program.folds[input.0] = false);
+            }
             self.places[id].extra = self.program.state_stride;
             self.program.state_stride += n_extra;
             self.places[id].marks = self.program.mark_stride;

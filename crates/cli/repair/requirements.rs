@@ -6,7 +6,7 @@ use driver::ball;
 use driver::patch::PixelScale;
 use driver::repair::{Question, Requirement};
 use driver::ssim::{Ssim, SsimOptions, SsimVerdict};
-use driver::{Interrupt, Limits, SplitChoice, Verdict, Verify, VerifyOptions};
+use driver::{Interrupt, Limits, Verdict, Verify, VerifyOptions};
 use model::Dataset;
 use network::ssim::Similarity;
 use network::{BoxRegion, Image, vnnlib};
@@ -167,7 +167,7 @@ fn certify_property((network, path): (&Path, &Path), out: &Path, session: &Sessi
         limits: limits(session),
         seed: session.seed,
         interrupt: Interrupt::clone(&session.interrupt),
-        split: SplitChoice::Auto,
+        ..VerifyOptions::default()
     };
     let mut bar = SearchBar::new("certificate: ", options.limits.time_s, session.is_quiet);
     let outcome =

@@ -1,4 +1,5 @@
 use crate::kernels::interval_dense::{Operand, accumulate, store};
+use crate::kernels::terms::Fold;
 use crate::program::IntervalAffine;
 use crate::scalar::Scalar;
 use crate::slack::SUM_BLOCK;
@@ -11,9 +12,11 @@ pub fn interval_sparse<T: Scalar, const LEVEL: u8>(
     tables: &[u32],
     state: &mut [T],
     operand: &mut Operand<T>,
+    fold: &mut Fold<T>,
 ) {
     let (n_out, n_in) = (params.n_out as usize, params.n_in as usize);
-    operand.read(state, params.source as usize, n_in);
+    operand.read(state, params.source as usize, n_in, fold.operands);
+    fold.reset(n_out, true);
     operand.places.clear();
     operand.places.resize(n_in, u32::MAX);
     for (place, &i) in operand.neurons.iter().enumerate() {
@@ -23,18 +26,25 @@ pub fn interval_sparse<T: Scalar, const LEVEL: u8>(
     let columns = &tables[params.rows as usize + 1 + n_out..];
     let values = &constants[params.weight as usize..];
     for k in 0..n_out {
-        let mut totals = [T::ZERO; 3];
+        // Of fixed operands, and of the others.
+        let mut totals = [[T::ZERO; 3]; 2];
         let entries = offsets[k] as usize..offsets[k + 1] as usize;
         for start in entries.clone().step_by(SUM_BLOCK) {
-            let mut sums = [[T::ZERO; 1]; 3];
+            let mut sums = [[[T::ZERO; 1]; 3]; 2];
             for e in start..entries.end.min(start + SUM_BLOCK) {
                 let place = operand.places[columns[e] as usize];
                 if place != u32::MAX {
-                    accumulate::<T, LEVEL, 1>(&mut sums, &[values[e]], &operand.values[place as usize]);
+                    let which = usize::from(place as usize >= operand.n_fixed);
+                    fold.neurons[k] &= which == 0;
+                    accumulate::<T, LEVEL, 1>(&mut sums[which], &[values[e]], &operand.values[place as usize]);
                 }
             }
-            totals.iter_mut().zip(&sums).for_each(|(total, sum)| *total += sum[0]);
+            for (totals, sums) in totals.iter_mut().zip(&sums) {
+                totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum[0]);
+            }
         }
-        store(params, constants, state, k, totals, operand.norm);
+        let [fixed, others] = totals;
+        let all = [fixed[0] + others[0], fixed[1] + others[1], fixed[2] + others[2]];
+        store(params, constants, (state, fold), k, (all, fixed), operand.norm);
     }
 }

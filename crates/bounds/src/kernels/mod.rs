@@ -29,6 +29,7 @@ mod rows;
 mod seed;
 mod select;
 mod split_score;
+mod terms;
 
 pub use affine_terms::affine_terms;
 pub use back_conv::back_conv;
@@ -54,3 +55,4 @@ pub use rows::{Block, LANES, Row};
 pub use seed::seed;
 pub use select::select;
 pub use split_score::split_score;
+pub use terms::{Fold, Terms};

@@ -11,7 +11,7 @@ use crate::sweep::{OnwardAffine, OnwardMaxPool, OnwardMerge};
 
 /// Writes the minimiser of each lane: the lower end of an input where its coefficient is not negative, else the upper end.
 #[inline(always)]
-pub fn minimiser<T: Scalar>(state: &[T], n: usize, from: (&[T], &[u32]), values: &mut Block<T>) {
+pub fn minimiser<T: Scalar>(state: &[T], n: usize, from: (&[T], &[u32]), alive: &[u32], values: &mut Block<T>) {
     let width = values.width;
     let slot = &mut values.slots[0];
     let (lower, upper) = (&state[..n], &state[n..2 * n]);
@@ -27,29 +27,28 @@ pub fn minimiser<T: Scalar>(state: &[T], n: usize, from: (&[T], &[u32]), values:
         }
     }
     values.live[0].clear();
-    values.live[0].extend(0..n as u32);
+    values.live[0].extend_from_slice(alive);
 }
 
 /// Takes over the minimisers that a set has found.
 #[inline(always)]
-pub fn minimiser_in_set<T: Scalar>(n: usize, points: &[T], values: &mut Block<T>) {
+pub fn minimiser_in_set<T: Scalar>(n: usize, points: &[T], alive: &[u32], values: &mut Block<T>) {
     let len = n * values.width;
     values.slots[0][..len].copy_from_slice(&points[..len]);
     values.live[0].clear();
-    values.live[0].extend(0..n as u32);
+    values.live[0].extend_from_slice(alive);
 }
 
 /// `z = W h + b` through a full matrix, for the outputs in `wanted`.
 #[inline(always)]
 pub fn onward_dense<T: Scalar, const LEVEL: u8>(
     params: &OnwardAffine,
-    constants: &[T],
+    (constants, bias): (&[T], &[T]),
     wanted: &[u32],
     values: &mut Block<T>,
 ) {
     let n_out = params.n_out;
     let weight = &constants[params.weight as usize..][..(n_out * params.n_in) as usize];
-    let bias = &constants[params.bias as usize..][..n_out as usize];
     let width = values.width;
     let mut slots = take_slots(values, params.from, params.to);
     let (from, live, to) = &mut slots;
@@ -79,14 +78,13 @@ fn finish<T: Scalar>(bias: &[T], neurons: &[u32], has_sums: bool, width: usize, 
 pub fn onward_conv<T: Scalar, const LEVEL: u8>(
     params: &OnwardAffine,
     shape: &ConvShape,
-    constants: &[T],
+    (constants, bias): (&[T], &[T]),
     wanted: &[u32],
     values: &mut Block<T>,
 ) {
     let area = shape.kernel_height * shape.kernel_width;
     let (in_group, out_group) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
     let weight = &constants[params.weight as usize..][..(in_group * area * shape.out_channels) as usize];
-    let bias = &constants[params.bias as usize..][..params.n_out as usize];
     let width = values.width;
     let mut gather = gather::take(&mut values.gathers, params.weight);
     let mut slots = take_slots(values, params.from, params.to);
@@ -134,7 +132,7 @@ fn window(
 #[inline(always)]
 pub fn onward_sparse<T: Scalar, const LEVEL: u8>(
     params: &OnwardAffine,
-    constants: &[T],
+    (constants, bias): (&[T], &[T]),
     tables: &[u32],
     wanted: &[u32],
     values: &mut Block<T>,
@@ -152,7 +150,7 @@ pub fn onward_sparse<T: Scalar, const LEVEL: u8>(
     for &k in wanted {
         let entries = offsets[k as usize] as usize..offsets[k as usize + 1] as usize;
         for vector in (0..width).step_by(LANES) {
-            let mut sum = [constants[params.bias as usize + k as usize]; LANES];
+            let mut sum = [bias[k as usize]; LANES];
             for e in entries.clone() {
                 let i = columns[e] as usize;
                 if marks[i] != 0 {

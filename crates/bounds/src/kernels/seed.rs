@@ -1,10 +1,19 @@
 use crate::kernels::rows::{Block, Row};
+use crate::kernels::terms::Terms;
 use crate::program::Seed;
 use crate::scalar::Scalar;
 
 /// Writes the first coefficients of `rows`: a unit vector on the target, or the row of a dense target on its operand.
 #[inline(always)]
-pub fn seed<T: Scalar>(params: &Seed, constants: &[T], state: &[T], rows: &[Row], block: &mut Block<T>) {
+///
+/// Of a dense target only the operands in `wanted` get coefficients; `terms` hold what the others add.
+pub fn seed<T: Scalar>(
+    params: &Seed,
+    constants: &[T],
+    (wanted, terms): (&[u32], &Terms<T>),
+    rows: &[Row],
+    block: &mut Block<T>,
+) {
     let (n, width) = (params.n as usize, block.width);
     let slot = &mut block.slots[params.slot as usize][..n * width];
     let live = &mut block.live[params.slot as usize];
@@ -25,7 +34,7 @@ pub fn seed<T: Scalar>(params: &Seed, constants: &[T], state: &[T], rows: &[Row]
         }
         return;
     }
-    live.extend(0..n as u32);
+    live.extend_from_slice(wanted);
     let weight = &constants[params.weight as usize..][..params.target_len as usize * n];
     let gamma = T::of(f64::from(params.gamma_bias));
     if rows.len() < width {
@@ -35,13 +44,14 @@ pub fn seed<T: Scalar>(params: &Seed, constants: &[T], state: &[T], rows: &[Row]
         let j = row.neuron as usize;
         let line = &weight[j * n..][..n];
         if row.is_upper {
-            line.iter().enumerate().for_each(|(i, &w)| slot[i * width + r] = -w);
+            wanted.iter().for_each(|&i| slot[i as usize * width + r] = -line[i as usize]);
         } else {
-            line.iter().enumerate().for_each(|(i, &w)| slot[i * width + r] = w);
+            wanted.iter().for_each(|&i| slot[i as usize * width + r] = line[i as usize]);
         }
-        let bias = constants[params.bias as usize + j];
+        let bias = terms.bias[j];
         block.bias[r] = sign(row) * bias;
-        let error = if params.is_inexact == 0 { T::ZERO } else { state[params.error as usize + j] };
+        let is_exact = params.is_inexact == 0 && !terms.is_folded;
+        let error = if is_exact { T::ZERO } else { terms.error[j] };
         block.slack[r] = underflow + gamma * bias.magnitude() + error;
     }
 }

@@ -211,3 +211,85 @@ fn one_input_that_wins_many_windows_keeps_its_rounding_inside_the_bound() {
         assert!(bounds.lower[0] <= truth && truth <= bounds.upper[0], "{method:?}: {truth} above {}", bounds.upper[0]);
     }
 }
+
+#[test]
+fn what_a_patch_does_not_reach_costs_no_tightness() {
+    let mut n_folded = 0;
+    for seed in 0..200 {
+        let mut stream = Stream(seed + 31_000);
+        let network = random::network(&mut stream);
+        let x: Vec<f64> = (0..network.n_inputs()).map(|_| f64::from(stream.within(-1.0, 1.0) as f32)).collect();
+        // A window of 2 × 2 pixels in both channels of 5 × 4.
+        let (row, column, radius) = (stream.below(4), stream.below(3), [1e-3, 0.1, 2.0][stream.below(3)]);
+        let is_in = |i: &usize| (row..row + 2).contains(&(i % 20 / 4)) && (column..column + 2).contains(&(i % 4));
+        let end = |sign: f64| -> Vec<f64> {
+            let moved = |(i, &x): (usize, &f64)| if is_in(&i) { f64::from((x + sign * radius) as f32) } else { x };
+            x.iter().enumerate().map(moved).collect()
+        };
+        let (lower, upper) = (end(-1.0), end(1.0));
+        let region = BoxRegion::new(lower.clone(), upper.clone()).unwrap();
+        let method = [Method::CrownIbp, Method::Crown][stream.below(2)];
+        let recipe = Recipe { method, both_ends: true, ..Recipe::default() };
+        let engine = BoundEngine::new(&Device::Host, Arc::new(network.clone()), &region, recipe).unwrap();
+        let batch = Batch::enclosing(&lower, &upper);
+        // Who asks for slopes gets those of all inputs: then nothing becomes part of a bias.
+        let whole = engine.bound(&batch, Wanted { slopes: true, split: false }).unwrap();
+        let narrow = engine.bound(&batch, Wanted::default()).unwrap();
+        let precise = engine.bound_precisely(&lower, &upper, Wanted::default()).unwrap();
+        let samples: Vec<Vec<f64>> =
+            (0..100).map(|_| network.evaluate(&random::point(&mut stream, &lower, &upper)).unwrap()).collect();
+        for k in 0..network.n_outputs() {
+            let scale = 1e-4 * (1.0 + whole.upper[k].abs() + whole.lower[k].abs());
+            let ends = |bounds: &Bounds| [bounds.lower[k], bounds.upper[k]];
+            for (one, other) in ends(&whole).into_iter().zip(ends(&narrow)) {
+                assert!((one - other).abs() < scale, "seed {seed}, {recipe:?}: output {k}, {one} and {other}");
+                n_folded += usize::from(one != other);
+            }
+            for y in samples.iter().map(|y| y[k]) {
+                let error = 1e-12 * (1.0 + y.abs());
+                assert!(narrow.lower[k] <= y && y <= narrow.upper[k], "seed {seed}, f32: output {k} is {y}");
+                assert!(
+                    precise.lower[k] <= y + error && y - error <= precise.upper[k],
+                    "seed {seed}, f64: output {k} is {y}"
+                );
+            }
+        }
+    }
+    assert!(n_folded > 100, "only {n_folded} bounds were found another way");
+}
+
+#[test]
+fn tangents_are_the_linear_bounds_of_points() {
+    // Where a kink lies between the roundings of both, slopes may be those of either side.
+    let mut n_different = 0;
+    for seed in 0..100 {
+        let mut stream = Stream(seed + 53_000);
+        let network = random::network(&mut stream);
+        let n = network.n_inputs();
+        let region = BoxRegion::new(vec![-2.0; n], vec![2.0; n]).unwrap();
+        let recipe = Recipe { method: Method::CrownIbp, ..Recipe::default() };
+        let engine = BoundEngine::new(&Device::Host, Arc::new(network.clone()), &region, recipe).unwrap();
+        let points: Vec<f32> = (0..40 * n).map(|_| stream.within(-1.5, 1.5) as f32).collect();
+        let n_outputs = network.n_outputs();
+        let targets: Vec<Option<u32>> = (0..40).map(|p| (p % 2 == 1).then(|| stream.below(n_outputs) as u32)).collect();
+        let found = engine.tangents(&points, &targets, true).unwrap();
+        let batch = Batch { lower: points.clone(), upper: points.clone() };
+        let bounds = engine.bound(&batch, Wanted { slopes: true, split: false }).unwrap();
+        for p in 0..40 {
+            let x: Vec<f64> = points[p * n..][..n].iter().map(|&x| f64::from(x)).collect();
+            let y: Vec<f64> = network.evaluate(&x).unwrap();
+            let row = found.rows[p] as usize;
+            assert!(targets[p].is_none_or(|target| target as usize == row));
+            let least = y.iter().copied().fold(f64::INFINITY, f64::min);
+            let size = 1e-4 * (1.0 + y.iter().fold(0.0, |m: f64, y| m.max(y.abs())));
+            assert!((f64::from(found.values[p]) - y[row]).abs() < size, "seed {seed}");
+            assert!(targets[p].is_some() || y[row] < least + size, "seed {seed}");
+            let expected = &bounds.slopes[(p * n_outputs + row) * n..][..n];
+            let got = &found.slopes[p * n..][..n];
+            let scale = 1e-3 * (1e-3 + expected.iter().fold(0.0, |m: f64, a| m.max(a.abs())));
+            let differs = expected.iter().zip(got).filter(|(a, b)| (*a - f64::from(**b)).abs() > scale).count();
+            n_different += usize::from(differs > 0);
+        }
+    }
+    assert!(n_different < 80, "{n_different} of 4000 tangents are not those of the bounds");
+}

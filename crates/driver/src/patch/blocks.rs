@@ -61,6 +61,11 @@ impl Block {
         blocks
     }
 
+    /// The block that a placement belongs to, with no tasks; none where placements are no grid.
+    pub fn around(attack: &PatchAttack, scene: usize, placement: &Placement, side: usize) -> Option<Self> {
+        attack.block(placement, side).map(|begin| Self { scene, begin, side, tasks: Vec::new() })
+    }
+
     /// The box around what the contents of its placements reach, whether they are asked for or not, so that stops and shards change
     /// no bound; rounded outward.
     ///

@@ -36,7 +36,7 @@ impl<'a> PatchSweep<'a> {
 }
 
 impl PatchClaim<'_> {
-    /// Looks for a proof that the checker accepts, within these limits; its records, for a bundle.
+    /// Looks for a proof of a placement that is verified, one that the checker accepts, within these limits; its records, for a bundle.
     ///
     /// # Errors
     /// When the bounds fail.
@@ -51,7 +51,7 @@ impl PatchClaim<'_> {
         let mut recorder = Recorder::of_question(question, &mut records);
         let is_proved = recorder.plainly() || {
             let verify = Verify { network: &self.network, property: &self.property, device: &Device::Host };
-            let options = VerifyOptions { limits: limits.clone(), ..VerifyOptions::default() };
+            let options = VerifyOptions { limits: limits.clone(), is_known: true, ..VerifyOptions::default() };
             verify.run_recorded(&options, &mut Silent, &mut recorder)?.verdict == Verdict::Verified
         };
         recorder.finish().map_err(|error| Error::Certificate(error.to_string()))?;

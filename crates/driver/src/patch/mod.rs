@@ -10,6 +10,7 @@ mod scale;
 mod stencil;
 mod summary;
 mod sweep;
+mod trial;
 mod verdict;
 
 pub use attack::{Contents, Patch, PatchAttack, Placement, Positions};

@@ -212,6 +212,8 @@ impl<'a> Refinement<'a> {
 
 /// Where classes are exactly equal somewhere: by which share of the largest output another one must win elsewhere.
 const AHEAD: f64 = 1e-6;
+/// How many times as long as the plain bounds of a root its optimised ones take, at least.
+const ROOT_OPTIMISED: f64 = 10.0;
 /// Most inputs that vary where splitting them is preferred.
 const FEW_INPUTS: usize = 16;
 
@@ -262,6 +264,10 @@ fn split(
             outcome.meet(objective.score(&bounds.lower));
             return Ok(End::Verified);
         }
+        if let Some(stop) = clock.stop(0, 0).or_else(|| too_long(clock)) {
+            outcome.meet(objective.score(&bounds.lower));
+            return Ok(End::Stopped(stop));
+        }
         match ReluPlan::new(objective, &falsifier).run(&engine, &open, clock, &mut Silent, outcome) {
             // What no single row excludes on any piece, splits of inputs may still decide.
             Ok(End::Stopped(StopReason::Precision))
@@ -275,6 +281,14 @@ fn split(
     outcome.subdomains += search.counts().0;
     outcome.meet(search.lower_bound().unwrap_or(f64::INFINITY));
     Ok(end)
+}
+
+/// Whether optimising the bounds of the root, which nothing interrupts, would take longer than is left; asked once those are found that
+/// it starts from, of which it costs several times as much.
+fn too_long(clock: &Clock) -> Option<StopReason> {
+    let spent_s = clock.elapsed().as_secs_f64();
+    let left_s = clock.time_left_s()?;
+    (ROOT_OPTIMISED * spent_s > left_s).then_some(StopReason::TimeLimit)
 }
 
 /// A property whose violations are ahead of a tie: other classes win by a little.

@@ -114,6 +114,18 @@ impl PatchRegion {
         }
     }
 
+    /// Appends a part of the box to a batch: this share of every interval, from the image's own value (or the nearest) outward.
+    pub(crate) fn append_part_to(&self, batch: &mut Batch, share: f64) {
+        let start = batch.lower.len();
+        self.append_to(batch);
+        for (input, _) in &self.varying {
+            let (low, high) = (batch.lower[start + input], batch.upper[start + input]);
+            let own = self.base[*input].max(low).min(high);
+            let towards = |end: f32| (own + share as f32 * (end - own)).max(low).min(high);
+            (batch.lower[start + input], batch.upper[start + input]) = (towards(low), towards(high));
+        }
+    }
+
     /// The f32 ends, from inside, of what an attack may choose: the parameters, or the inputs that vary.
     pub(crate) fn coordinate_ends(&self) -> Vec<(f32, f32)> {
         match &self.substitution {

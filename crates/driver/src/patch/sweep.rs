@@ -12,6 +12,7 @@ use crate::patch::descent::{Aim, Descent, Strength};
 use crate::patch::refine::Refinement;
 use crate::patch::region::PatchRegion;
 use crate::patch::scale::PixelScale;
+use crate::patch::trial::{PART, Samples, Trial, Worth};
 use crate::patch::verdict::{Finding, PatchStage, PatchVerdict};
 use crate::search::{Clock, Interrupt, Limits, Objective};
 
@@ -75,8 +76,8 @@ pub struct SweepOptions {
     pub coverage: Option<CoverageOptions>,
     /// Stops the sweep from outside.
     pub interrupt: Interrupt,
-    /// Boxes that are bounded together. With 1 each placement is bounded for itself, else neighbours first as one, which changes
-    /// bounds, but hardly ever a verdict.
+    /// Boxes that are bounded together. With 1 each placement is bounded for itself, else neighbours first as one where a trial on the
+    /// image says that this pays, which changes bounds, but hardly ever a verdict.
     pub batch: usize,
 }
 
@@ -117,7 +118,7 @@ struct Group<'t> {
 }
 
 /// How hard placements are attacked that bounds leave open.
-const ATTACK: Strength = Strength { starts: 4, steps: 8, classes: 3 };
+const ATTACK: Strength = Strength { starts: 8, steps: 8, classes: 3 };
 
 impl PatchSweep<'_> {
     /// Checks that network, attack and image fit each other.
@@ -203,8 +204,8 @@ impl PatchSweep<'_> {
         })
     }
 
-    /// Bounds all tasks in batches, attacks what bounds leave open, and refines what attacks leave, the worst bound first; `found` is
-    /// told of every batch.
+    /// Bounds all tasks in batches, attacks what bounds leave open, and refines what attacks leave, the worst bound first (and last what
+    /// was not worth bounding); `found` is told of every batch.
     ///
     /// A task may be told of twice: [`PatchVerdict::Open`] once it was attacked, then its last verdict. With limits of subdomains
     /// instead of time, verdicts do not depend on the batches, on other tasks or on the number of cores. What an interrupt cuts
@@ -238,13 +239,27 @@ impl PatchSweep<'_> {
             Block::of(self.attack, &left, SIDES[0])
                 .iter()
                 .for_each(|block| widen(&mut hull, &block.boxed(parts, scenes)));
+            let samples = if options.batch > 1 { self.samples(scenes, &left)? } else { BTreeMap::new() };
+            for around in samples.values().flat_map(|samples| samples.boxes(self.network.n_inputs())) {
+                widen(&mut hull, &around);
+            }
             let property = property(self.network, &hull, group.class, &group.others);
             let objective = Objective::of(self.network, &property)?.swap_remove(0);
             let engine = BoundEngine::new(self.device, Arc::clone(&objective.network), &hull, Recipe::default())?;
-            let sides = if options.batch > 1 { &SIDES[..] } else { &[] };
-            for &side in sides {
+            let mut trials = BTreeMap::new();
+            for (&scene, samples) in &samples {
+                if options.interrupt.is_raised() {
+                    return Ok(());
+                }
+                trials.insert(scene, Trial::new(samples, (&objective, &engine))?);
+            }
+            let nothing = Trial::none();
+            let trial = |task: &Task| trials.get(&task.scene).unwrap_or(&nothing);
+            for side in SIDES {
                 let mut told = BTreeSet::new();
-                for chunk in Block::of(self.attack, &left, side).chunks(options.batch.max(1)) {
+                let pays = |(_, task): &(usize, &Task)| trial(task).sides.contains(&side);
+                let asked: Vec<(usize, &Task)> = left.iter().copied().filter(pays).collect();
+                for chunk in Block::of(self.attack, &asked, side).chunks(options.batch.max(1)) {
                     if options.interrupt.is_raised() {
                         return Ok(());
                     }
@@ -256,13 +271,14 @@ impl PatchSweep<'_> {
                 }
                 left.retain(|(t, _)| !told.contains(t));
             }
-            let mut descent = Descent::new(self.network, self.device, group.hull.clone());
+            let descent = Descent::new(self.network, &engine);
             for chunk in left.chunks(options.batch.max(1)) {
                 if options.interrupt.is_raised() {
                     return Ok(());
                 }
-                let findings =
-                    self.batch(scenes, chunk, &group, (&objective, &engine, &mut descent), (options, &clock))?;
+                let worth: Vec<Worth> = chunk.iter().map(|(_, task)| trial(task).worth).collect();
+                let asked = (chunk, worth.as_slice());
+                let findings = self.batch(scenes, asked, &group, (&objective, &engine, &descent), (options, &clock))?;
                 if options.interrupt.is_raised() {
                     // An attack that was cut short says nothing.
                     return Ok(());
@@ -272,7 +288,9 @@ impl PatchSweep<'_> {
                 found(findings);
             }
         }
-        open.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        // What was not worth bounding comes last: where a part of the contents is open, splits will hardly decide all.
+        let is_bounded = |bound: f64| bound > f64::MIN;
+        open.sort_by(|a, b| is_bounded(b.1).cmp(&is_bounded(a.1)).then(a.1.total_cmp(&b.1)).then(a.0.cmp(&b.0)));
         let order: Vec<usize> = open.into_iter().map(|(task, _)| task).collect();
         Refinement::new(self, scenes, tasks, options).run(&order, found)
     }
@@ -311,6 +329,29 @@ impl PatchSweep<'_> {
     /// What the contents of a task's patches reach.
     pub fn region(&self, scene: &Scene, task: &Task) -> PatchRegion {
         self.attack.region(&scene.image, self.scale, &task.placement)
+    }
+
+    /// The samples of the images of some tasks.
+    fn samples(&self, scenes: &[Scene], tasks: &[(usize, &Task)]) -> Result<BTreeMap<usize, Samples>, Error> {
+        let of = tasks.iter().map(|(_, task)| task.scene).collect::<BTreeSet<usize>>();
+        of.into_iter().map(|scene| Ok((scene, Samples::of((self.attack, self.scale), scenes, scene)?))).collect()
+    }
+
+    /// Which regions are worth bounding; where that is doubtful, those of which a part is verified.
+    fn are_worth(
+        regions: &[PatchRegion],
+        worth: &[Worth],
+        (objective, engine): (&Objective, &BoundEngine),
+    ) -> Result<Vec<bool>, Error> {
+        let mut are_worth: Vec<bool> = worth.iter().map(|worth| *worth == Worth::Whole).collect();
+        let mut parts = Batch::default();
+        let doubtful = || (0..regions.len()).filter(|&b| worth[b] == Worth::Part);
+        doubtful().for_each(|b| regions[b].append_part_to(&mut parts, PART));
+        let bounds = engine.bound(&parts, Wanted::default())?;
+        for (b, lower) in doubtful().zip(bounds.lower.chunks(bounds.n_outputs)) {
+            are_worth[b] = objective.is_excluded(lower);
+        }
+        Ok(are_worth)
     }
 
     /// Bounds blocks of placements, and tells of those that are verified as a whole.
@@ -353,22 +394,25 @@ impl PatchSweep<'_> {
     fn batch(
         &self,
         scenes: &[Scene],
-        chunk: &[(usize, &Task)],
+        (chunk, worth): (&[(usize, &Task)], &[Worth]),
         group: &Group,
-        (objective, engine, descent): (&Objective, &BoundEngine, &mut Descent),
+        (objective, engine, descent): (&Objective, &BoundEngine, &Descent),
         (options, clock): (&SweepOptions, &Clock),
     ) -> Result<Vec<Finding>, Error> {
         let start = Instant::now();
         let regions: Vec<PatchRegion> = chunk.iter().map(|(_, task)| self.region(&scenes[task.scene], task)).collect();
+        let worth = Self::are_worth(&regions, worth, (objective, engine))?;
         let mut batch = Batch::default();
-        regions.iter().for_each(|region| region.append_to(&mut batch));
+        regions.iter().zip(&worth).filter(|(_, worth)| **worth).for_each(|(region, _)| region.append_to(&mut batch));
         let bounds = engine.bound(&batch, Wanted::default())?;
+        let mut bounded = bounds.lower.chunks(bounds.n_outputs);
+        let unbounded = vec![f64::NEG_INFINITY; bounds.n_outputs];
         let share_s = start.elapsed().as_secs_f64() / chunk.len() as f64;
         let mut findings = Vec::with_capacity(chunk.len());
         let mut aims = Vec::new();
         let mut places = Vec::new();
         for (b, (t, task)) in chunk.iter().enumerate() {
-            let lower = &bounds.lower[b * bounds.n_outputs..][..bounds.n_outputs];
+            let lower = if worth[b] { bounded.next().unwrap_or(&unbounded) } else { &unbounded };
             let is_verified = objective.is_excluded(lower);
             if !is_verified {
                 let row = |place: usize| lower[objective.disjuncts[place].1.start];
@@ -376,7 +420,7 @@ impl PatchSweep<'_> {
                     .filter(|&place| row(place).partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater))
                     .collect();
                 open.sort_by(|&a, &b| row(a).total_cmp(&row(b)));
-                let open = open.into_iter().map(|place| group.others[place]).collect();
+                let open = open.into_iter().map(|place| objective.disjuncts[place].1.start as u32).collect();
                 aims.push(Aim {
                     region: &regions[b],
                     class: group.class,

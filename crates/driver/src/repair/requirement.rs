@@ -3,7 +3,7 @@ use network::ssim::Similarity;
 use network::{BoxRegion, Image, Network, Property};
 
 use crate::error::Error;
-use crate::search::{Interrupt, Limits, Observer, Silent, SplitChoice, StopReason, Verdict, Verify, VerifyOptions};
+use crate::search::{Interrupt, Limits, Observer, Silent, StopReason, Verdict, Verify, VerifyOptions};
 use crate::ssim::{Ssim, SsimOptions, SsimVerdict, Ties};
 
 /// Something that must hold of a network.
@@ -228,7 +228,12 @@ impl Effort {
     }
 
     fn verify(&self, seed: u64) -> VerifyOptions {
-        VerifyOptions { limits: self.limits.clone(), seed, interrupt: self.interrupt.clone(), split: SplitChoice::Auto }
+        VerifyOptions {
+            limits: self.limits.clone(),
+            seed,
+            interrupt: self.interrupt.clone(),
+            ..VerifyOptions::default()
+        }
     }
 }
 

@@ -57,6 +57,11 @@ impl Clock {
         self.start.elapsed()
     }
 
+    /// Seconds that are left, if they are limited.
+    pub fn time_left_s(&self) -> Option<f64> {
+        self.limits.time_s.map(|limit| limit - self.elapsed().as_secs_f64())
+    }
+
     /// Subdomains that may still be bounded after so many.
     pub fn subdomains_left(&self, subdomains: u64) -> u64 {
         self.limits.subdomains.map_or(u64::MAX, |limit| limit.saturating_sub(subdomains))

@@ -110,7 +110,7 @@ impl Builder {
             }
             LayerSpec::Relu => Ok(self.classifier.push(name, Step::Activation(Activation::Relu), vec![value], shape)),
             LayerSpec::Clip([lower, upper]) => {
-                if !(lower < upper) {
+                if lower.partial_cmp(upper) != Some(std::cmp::Ordering::Less) {
                     return Err(Error::invalid(format!("layer {name}: the ends of a clip go up")));
                 }
                 let clip = Activation::Clip { lower: *lower, upper: *upper };

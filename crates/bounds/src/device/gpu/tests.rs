@@ -12,7 +12,7 @@ use super::samples::{CONV, Chain, Numbers, named, networks};
 use super::schedule::{Products, Schedule, Task};
 use super::{AdapterChoice, AdapterKind, Gpu};
 use crate::device::host::{self, Raw, Request};
-use crate::kernels::{self, Block, Row};
+use crate::kernels::{self, Block, Row, Terms};
 use crate::program::{Backward, Forward, Program, Step, Walk};
 use crate::set::{InputSet, SsimSet};
 use crate::simd::level;
@@ -237,9 +237,13 @@ fn walk_twins(
 ) -> (u32, u32) {
     let Program { constants, tables, .. } = program;
     block.reset(rows.len(), program.slot_len);
-    kernels::seed(&backward.seed, constants, state, rows, block);
-    let mut written = (backward.seed.slot, backward.seed.n);
     let all: Vec<u32> = (0..program.slot_len as u32).collect();
+    let terms =
+        |bias: u32, error: u32, n: u32| Terms::unfolded(&constants[bias as usize..], &state[error as usize..], n);
+    let seed = &backward.seed;
+    let own = terms(seed.bias, seed.error, if seed.kind == 1 { seed.target_len } else { 0 });
+    kernels::seed(seed, constants, (&all[..seed.n as usize], &own), rows, block);
+    let mut written = (seed.slot, seed.n);
     for walk in &backward.walk[..(n_kernels - 1).min(backward.walk.len())] {
         written = match walk {
             Walk::Lines(p) => {
@@ -247,7 +251,7 @@ fn walk_twins(
                 (p.slot, p.n)
             }
             Walk::Terms(p) => {
-                kernels::affine_terms::<f32, { level::BASELINE }>(p, constants, state, block);
+                kernels::affine_terms::<f32, { level::BASELINE }>(p, &terms(p.bias, p.error, p.n), block);
                 (p.slot, p.n)
             }
             Walk::Dense(p) => {

@@ -11,7 +11,7 @@ use crate::scalar::Scalar;
 use crate::sweep::OnwardAffine;
 
 /// Points that are run together.
-const WIDTH: usize = 32;
+pub(super) const WIDTH: usize = 32;
 
 /// The values of some nodes at points `[n_points, n_inputs]`: for each node `[n_points, length]`.
 ///
@@ -44,11 +44,12 @@ pub fn evaluate<T: Logistic + Real>(
     found
 }
 
-struct Run<'a, T> {
-    program: &'a Program<T>,
-    network: &'a Network,
-    points: &'a [T],
-    block: &'a mut Block<T>,
+/// Runs a few points, one in each lane; slot by slot, the values of every node.
+pub(super) struct Run<'a, T> {
+    pub program: &'a Program<T>,
+    pub network: &'a Network,
+    pub points: &'a [T],
+    pub block: &'a mut Block<T>,
 }
 
 impl<T: Logistic + Real> Vectorised for Run<'_, T> {
@@ -69,6 +70,7 @@ impl<T: Logistic + Real> Vectorised for Run<'_, T> {
         for (p, point) in points.chunks_exact(n).enumerate() {
             point.iter().enumerate().for_each(|(i, &x)| block.slots[0][i * width + p] = x);
         }
+        let bias = |params: &OnwardAffine| &program.constants[params.bias as usize..][..params.n_out as usize];
         let mut wanted: Vec<u32> = Vec::new();
         let mut id = 0;
         for step in &program.steps {
@@ -85,16 +87,22 @@ impl<T: Logistic + Real> Vectorised for Run<'_, T> {
             match (forward, &node.op) {
                 (Forward::Dense(params), _) => {
                     let params = onward(params, (source, id), params.transposed);
-                    kernels::onward_dense::<T, LEVEL>(&params, &program.constants, &wanted, block);
+                    kernels::onward_dense::<T, LEVEL>(&params, (&program.constants, bias(&params)), &wanted, block);
                 }
                 (Forward::Conv(params, shape), _) => {
                     let (params, shape): (_, &ConvShape) = (onward(params, (source, id), params.transposed), shape);
-                    kernels::onward_conv::<T, LEVEL>(&params, shape, &program.constants, &wanted, block);
+                    kernels::onward_conv::<T, LEVEL>(
+                        &params,
+                        shape,
+                        (&program.constants, bias(&params)),
+                        &wanted,
+                        block,
+                    );
                 }
                 (Forward::Sparse(params), _) => {
                     let params = onward(params, (source, id), params.weight);
-                    let (constants, tables) = (&program.constants, &program.tables);
-                    kernels::onward_sparse::<T, LEVEL>(&params, constants, tables, &wanted, block);
+                    let constants = (program.constants.as_slice(), bias(&params));
+                    kernels::onward_sparse::<T, LEVEL>(&params, constants, &program.tables, &wanted, block);
                 }
                 (Forward::Add(_), _) => {
                     let mut sum = std::mem::take(&mut block.slots[id]);

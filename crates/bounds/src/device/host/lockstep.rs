@@ -20,7 +20,7 @@ pub fn scopes<T: Logistic>(
 ) -> Vec<Scope<T>> {
     let begin = |&(lower, upper): &(&[T], &[T])| {
         let mut workspace = Workspace::new(program);
-        workspace.scope.enter(program, lower, upper);
+        workspace.scope.enter(program, lower, upper, true);
         workspace
     };
     let mut workspaces: Vec<Workspace<T>> = boxes.iter().map(begin).collect();

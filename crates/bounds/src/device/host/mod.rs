@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::device::isa::{Isa, Vectorised};
-use crate::kernels::{self, Block, Operand, Row};
+use crate::kernels::{self, Block, Fold, Operand, Row};
 use crate::logistic::Logistic;
 use crate::program::{Backward, Forward, Program, Step, Walk};
 use crate::sweep::Sweep;
@@ -14,6 +14,7 @@ mod evaluate;
 mod lockstep;
 mod sample;
 mod scope;
+mod tangent;
 mod walk;
 
 pub use crate::kernels::LANES;
@@ -23,6 +24,7 @@ pub use evaluate::evaluate;
 pub use lockstep::scopes;
 pub use sample::{least_values, plane_values};
 pub use scope::{Scope, Split};
+pub use tangent::{Tangents, tangents};
 use walk::WalkBlock;
 
 /// Most rows that are propagated together: four vectors, what the registers hold.
@@ -227,7 +229,8 @@ impl<T: Logistic> Workspace<T> {
         request: &Request<T>,
         (given, spread): (&Given<T>, bool),
     ) -> Outcome<T> {
-        self.scope.enter(program, request.lower, request.upper);
+        // Who asks for slopes wants those of inputs that do not vary as well.
+        self.scope.enter(program, request.lower, request.upper, !request.wants_coefficients);
         self.scores.fill(T::ZERO);
         let mut outcome = Outcome::empty();
         let mut node = 0;
@@ -268,7 +271,7 @@ impl<T: Logistic> Workspace<T> {
     fn forward(&mut self, program: &Program<T>, forward: &Forward, node: usize, given: &Given<T>) {
         let splits = given.splits_of(node);
         self.scope.clip(forward, splits);
-        self.isa.run(ForwardStep { program, forward, workspace: ForwardParts::of(self) });
+        self.isa.run(ForwardStep { program, forward, node, workspace: ForwardParts::of(self) });
         if let Some(known) = given.known {
             self.scope.intersect(program, node, known);
         }
@@ -452,8 +455,7 @@ impl<T: Logistic> Workspace<T> {
 
     fn walk(&self, program: &Program<T>, backward: &Backward, rows: &[Row], block: &mut Block<T>) {
         block.reset(rows.len(), program.slot_len);
-        let parts = (self.scope.state.as_slice(), self.scope.marks.as_slice(), self.scope.alive.as_slice());
-        self.isa.run(WalkBlock { program, backward, rows, parts, block });
+        self.isa.run(WalkBlock { program, backward, rows, scope: &self.scope, block });
     }
 }
 
@@ -500,20 +502,20 @@ fn write_back<T: Logistic>(state: &mut [T], at: usize, n: usize, keep: bool, row
 
 /// What a forward step needs of a workspace.
 struct ForwardParts<'a, T> {
-    state: &'a mut [T],
-    marks: &'a mut [u32],
+    scope: &'a mut Scope<T>,
     operand: &'a mut Operand<T>,
 }
 
 impl<'a, T> ForwardParts<'a, T> {
     fn of(workspace: &'a mut Workspace<T>) -> Self {
-        Self { state: &mut workspace.scope.state, marks: &mut workspace.scope.marks, operand: &mut workspace.operand }
+        Self { scope: &mut workspace.scope, operand: &mut workspace.operand }
     }
 }
 
 struct ForwardStep<'a, T> {
     program: &'a Program<T>,
     forward: &'a Forward,
+    node: usize,
     workspace: ForwardParts<'a, T>,
 }
 
@@ -522,14 +524,20 @@ impl<T: Logistic> Vectorised for ForwardStep<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
-        let Self { program: Program { constants, tables, .. }, forward, workspace } = self;
-        let ForwardParts { state, marks, operand } = workspace;
+        let Self { program: Program { constants, tables, operands, .. }, forward, node, workspace } = self;
+        let ForwardParts { scope: Scope { state, marks, fixed, terms, .. }, operand } = workspace;
+        // Operands come before the node.
+        let (before, from) = fixed.split_at_mut(node);
+        let source = &before[operands[node][0]];
+        let fold = &mut Fold { operands: source, neurons: &mut from[0], terms: &mut terms[node] };
         match forward {
-            Forward::Dense(params) => kernels::interval_dense::<T, LEVEL>(params, constants, state, operand),
+            Forward::Dense(params) => kernels::interval_dense::<T, LEVEL>(params, constants, state, operand, fold),
             Forward::Conv(params, shape) => {
-                kernels::interval_conv::<T, LEVEL>(params, shape, constants, state, operand);
+                kernels::interval_conv::<T, LEVEL>(params, shape, constants, state, operand, fold);
             }
-            Forward::Sparse(params) => kernels::interval_sparse::<T, LEVEL>(params, constants, tables, state, operand),
+            Forward::Sparse(params) => {
+                kernels::interval_sparse::<T, LEVEL>(params, constants, tables, state, operand, fold);
+            }
             Forward::Add(params) => kernels::interval_add(params, tables, state),
             Forward::Relax(params) => kernels::relax(params, constants, state),
             Forward::MaxPool(params, shape) => kernels::interval_max_pool(params, shape, state, marks),

@@ -1,3 +1,4 @@
+use crate::kernels::Terms;
 use crate::program::{Forward, Program};
 use crate::scalar::Scalar;
 
@@ -8,12 +9,19 @@ pub struct Scope<T> {
     pub state: Vec<T>,
     /// Undecided neurons and choices.
     pub marks: Vec<u32>,
-    /// Per node, the neurons whose value is not constant zero, and those that a split of this subdomain has decided.
+    /// Per node, the neurons that rows follow: all but the fixed ones.
     pub alive: Vec<Vec<u32>>,
+    /// Per node, the neurons that are constant zero, or, where that is folded, that no input that varies reaches; never those that a
+    /// split of this subdomain has decided.
+    pub fixed: Vec<Vec<bool>>,
+    /// Per affine node, its biases with what fixed operands add to them.
+    pub terms: Vec<Terms<T>>,
     /// Per activation, the neurons that its lines leave undecided, and those that a split of this subdomain has decided.
     pub entries: Vec<Vec<u32>>,
     /// Whether the subdomain holds no point: some neuron's lower bound exceeds its upper bound.
     pub is_empty: bool,
+    /// Whether what is fixed becomes part of biases: then nothing is said of coefficients at inputs that do not vary.
+    folds: bool,
 }
 
 /// One decided `ReLU`.
@@ -34,17 +42,23 @@ impl<T: Scalar> Scope<T> {
             state: vec![T::ZERO; program.state_stride],
             marks: vec![0; program.mark_stride],
             alive: vec![Vec::new(); program.nodes.len()],
+            fixed: vec![Vec::new(); program.nodes.len()],
+            terms: vec![Terms::new(); program.nodes.len()],
             entries: vec![Vec::new(); program.nodes.len()],
             is_empty: false,
+            folds: true,
         }
     }
 
-    /// Starts with a box.
-    pub fn enter(&mut self, program: &Program<T>, lower: &[T], upper: &[T]) {
+    /// Starts with a box; with `folds`, what does not vary over it becomes part of biases.
+    pub fn enter(&mut self, program: &Program<T>, lower: &[T], upper: &[T], folds: bool) {
         let n = program.n_inputs;
         self.state[..n].copy_from_slice(lower);
         self.state[n..2 * n].copy_from_slice(upper);
         self.is_empty = false;
+        self.folds = folds;
+        self.fixed[0].clear();
+        self.fixed[0].extend(lower.iter().zip(upper).map(|(lower, upper)| lower == upper));
         self.list(program, 0, &[]);
     }
 
@@ -73,17 +87,28 @@ impl<T: Scalar> Scope<T> {
         }
     }
 
-    /// Refills the lists of a node whose bounds (and lines) are in place; `splits` are those of the node, by neuron.
+    /// Refills the lists of a node whose bounds (and lines) are in place, and what an affine node (or the input) found to be fixed;
+    /// `splits` are those of the node, by neuron.
     pub fn list(&mut self, program: &Program<T>, node: usize, splits: &[Split]) {
         let (at, n) = program.nodes[node];
         let (lower, upper) = (&self.state[at..at + n], &self.state[at + n..at + 2 * n]);
         let is_split = |j: usize| splits.iter().any(|split| split.neuron as usize == j);
+        let mut fixed = std::mem::take(&mut self.fixed[node]);
+        if program.activations[node].is_some() {
+            fixed.clone_from(&self.fixed[program.operands[node][0]]);
+        } else if fixed.len() != n {
+            fixed.clear();
+            fixed.resize(n, false);
+        }
+        let folds = self.folds && program.folds[node];
+        for (j, is_fixed) in fixed.iter_mut().enumerate() {
+            let is_zero = lower[j] == T::ZERO && upper[j] == T::ZERO;
+            *is_fixed = (is_zero || (folds && *is_fixed)) && (splits.is_empty() || !is_split(j));
+        }
         let alive = &mut self.alive[node];
         alive.clear();
-        alive.extend((0..n as u32).filter(|&j| {
-            let j = j as usize;
-            lower[j] != T::ZERO || upper[j] != T::ZERO || (!splits.is_empty() && is_split(j))
-        }));
+        alive.extend((0..n as u32).filter(|&j| !fixed[j as usize]));
+        self.fixed[node] = fixed;
         let entries = &mut self.entries[node];
         entries.clear();
         let (Some(relax), Some(_)) = (&program.activations[node], program.sweeps.iter().flatten().next()) else {

@@ -5,17 +5,34 @@ use crate::kernels::{self, Block, Row};
 use crate::logistic::Logistic;
 use crate::program::{Backward, Program, Walk};
 
-/// What a subdomain's steps read: its state, its marks, and the neurons of every node that are not constant zero.
-pub type Parts<'a, T> = (&'a [T], &'a [u32], &'a [Vec<u32>]);
+use super::scope::Scope;
+
+/// The first coefficients of a pass.
+#[inline(always)]
+pub fn seed<T: Logistic>(
+    backward: &Backward,
+    program: &Program<T>,
+    scope: &Scope<T>,
+    rows: &[Row],
+    block: &mut Block<T>,
+) {
+    let target = program.node_at(backward.concretize.target);
+    let wanted = program.operands[target].first().map_or(&[][..], |&operand| scope.alive[operand].as_slice());
+    kernels::seed(&backward.seed, &program.constants, (wanted, &scope.terms[target]), rows, block);
+}
 
 /// One step of a backward pass.
 #[inline(always)]
-pub fn step<T: Logistic, const LEVEL: u8>(walk: &Walk, program: &Program<T>, parts: Parts<T>, block: &mut Block<T>) {
+pub fn step<T: Logistic, const LEVEL: u8>(walk: &Walk, program: &Program<T>, scope: &Scope<T>, block: &mut Block<T>) {
     let Program { constants, tables, .. } = program;
-    let (state, marks, alive) = parts;
+    let Scope { state, marks, alive, terms, .. } = scope;
     match walk {
         Walk::Lines(params) => kernels::back_lines::<T, LEVEL>(params, state, block),
-        Walk::Terms(params) => kernels::affine_terms::<T, LEVEL>(params, constants, state, block),
+        Walk::Terms(params) => {
+            // Errors come after both ends of the bounds.
+            let node = program.node_at(params.error - 2 * params.n);
+            kernels::affine_terms::<T, LEVEL>(params, &terms[node], block);
+        }
         Walk::Dense(params) => {
             kernels::back_dense::<T, LEVEL>(params, constants, &alive[params.operand as usize], block);
         }
@@ -35,7 +52,7 @@ pub struct WalkBlock<'a, T> {
     pub program: &'a Program<T>,
     pub backward: &'a Backward,
     pub rows: &'a [Row],
-    pub parts: Parts<'a, T>,
+    pub scope: &'a Scope<T>,
     pub block: &'a mut Block<T>,
 }
 
@@ -44,11 +61,11 @@ impl<T: Logistic> Vectorised for WalkBlock<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
-        let Self { program, backward, rows, parts, block } = self;
-        kernels::seed(&backward.seed, &program.constants, parts.0, rows, block);
+        let Self { program, backward, rows, scope, block } = self;
+        seed(backward, program, scope, rows, block);
         for walk in &backward.walk {
-            step::<T, LEVEL>(walk, program, parts, block);
+            step::<T, LEVEL>(walk, program, scope, block);
         }
-        kernels::conclude::<T, LEVEL>(&backward.concretize, program.set.as_deref(), parts.0, rows.len(), block);
+        kernels::conclude::<T, LEVEL>(&backward.concretize, program.set.as_deref(), &scope.state, rows.len(), block);
     }
 }

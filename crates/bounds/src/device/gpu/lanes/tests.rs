@@ -6,10 +6,10 @@ use crate::device::gpu::samples::{Chain, Numbers, networks};
 use crate::device::gpu::tests::{assert_close, boxes, gpu};
 use crate::device::host;
 use crate::device::host::{Given, LaneBlock, Shared as HostShared};
-use crate::kernels::{self, Block, LANES, LaneLines};
+use crate::kernels::{self, Block, LANES, LaneLines, Terms};
 use crate::program::{ActivationKind, Backward, Step, Walk};
 use crate::simd::level;
-use crate::sweep::{Onward, Sweep};
+use crate::sweep::{Onward, OnwardAffine, Sweep};
 use crate::{Arithmetic, Optimised, Recipe, record};
 
 /// The memory spaces at some point.
@@ -197,6 +197,11 @@ enum Written {
 
 const BASELINE: u8 = level::BASELINE;
 
+/// As a device has them: without what fixed operands add.
+fn terms(constants: &[f32], state: &[f32], (bias, error, n): (u32, u32, u32)) -> Terms<f32> {
+    Terms::unfolded(&constants[bias as usize..], &state[error as usize..], n)
+}
+
 impl<'a> Twins<'a> {
     fn new(
         program: &'a Program<f32>,
@@ -295,7 +300,7 @@ impl<'a> Twins<'a> {
                 Written::Coefficients(p.slot, p.n)
             }
             Walk::Terms(p) => {
-                kernels::affine_terms::<f32, BASELINE>(p, constants, state, block);
+                kernels::affine_terms::<f32, BASELINE>(p, &terms(constants, state, (p.bias, p.error, p.n)), block);
                 Written::Coefficients(p.slot, p.n)
             }
             Walk::Dense(p) => {
@@ -324,17 +329,24 @@ impl<'a> Twins<'a> {
     fn up(&mut self, onward: &Onward, rates: [f32; 2]) -> Written {
         let Self { program: Program { constants, tables, .. }, scope, all, lines, values, .. } = self;
         let state = scope.state.as_slice();
+        let bias = |p: &OnwardAffine| &constants[p.bias as usize..][..p.n_out as usize];
         match onward {
             Onward::Dense(p) => {
-                kernels::onward_dense::<f32, BASELINE>(p, constants, &all[..p.n_out as usize], values);
+                kernels::onward_dense::<f32, BASELINE>(p, (constants, bias(p)), &all[..p.n_out as usize], values);
                 Written::Values(p.to)
             }
             Onward::Conv(p, shape) => {
-                kernels::onward_conv::<f32, BASELINE>(p, shape, constants, &all[..p.n_out as usize], values);
+                kernels::onward_conv::<f32, BASELINE>(p, shape, (constants, bias(p)), &all[..p.n_out as usize], values);
                 Written::Values(p.to)
             }
             Onward::Sparse(p) => {
-                kernels::onward_sparse::<f32, BASELINE>(p, constants, tables, &all[..p.n_out as usize], values);
+                kernels::onward_sparse::<f32, BASELINE>(
+                    p,
+                    (constants, bias(p)),
+                    tables,
+                    &all[..p.n_out as usize],
+                    values,
+                );
                 Written::Values(p.to)
             }
             Onward::Lines(p) => {
@@ -484,7 +496,11 @@ fn check_kernels(
     for (place, kernel) in twins.kernels().into_iter().enumerate() {
         let written = match kernel {
             Kernel::SeedLanes => {
-                kernels::seed(&backward.seed, &program.constants, &scope.state, twins.rows, &mut twins.block);
+                let seed = &backward.seed;
+                let n = if seed.kind == 1 { seed.target_len } else { 0 };
+                let own = terms(&program.constants, &scope.state, (seed.bias, seed.error, n));
+                let wanted = &twins.all[..seed.n as usize];
+                kernels::seed(seed, &program.constants, (wanted, &own), twins.rows, &mut twins.block);
                 Written::Coefficients(backward.seed.slot, backward.seed.n)
             }
             Kernel::KeepSigns => {
@@ -499,7 +515,8 @@ fn check_kernels(
                 let n_rows = twins.rows.len();
                 let (slot, values) = (backward.concretize.slot as usize, &mut twins.values);
                 let from = (&twins.block.slots[slot][..], &twins.block.live[slot][..]);
-                kernels::minimiser(&scope.state, program.n_inputs, from, values);
+                let all = &twins.all[..program.n_inputs];
+                kernels::minimiser(&scope.state, program.n_inputs, from, all, values);
                 let params = &backward.concretize;
                 kernels::conclude::<f32, BASELINE>(params, None, &scope.state, n_rows, &mut twins.block);
                 Written::Bounds

@@ -1,12 +1,12 @@
 //! The two sweeps of an optimisation step: backward to the bounds, forward to the gradients.
 
 use crate::device::host::ascent::Shared;
-use crate::device::host::walk::step;
+use crate::device::host::walk::{seed, step};
 use crate::device::isa::Vectorised;
 use crate::kernels::{self, Block, LaneLines, Row, Smooth, Update};
 use crate::logistic::Logistic;
 use crate::program::{ActivationKind, Program, Relax, Walk};
-use crate::sweep::Onward;
+use crate::sweep::{Onward, OnwardAffine};
 
 /// What a sigmoid or a tanh needs for lines of its own in every lane.
 #[inline(always)]
@@ -37,8 +37,7 @@ impl<T: Logistic> Vectorised for Down<'_, T> {
     fn run<const LEVEL: u8>(self) {
         let Self { shared: Shared { program, backward, scope, .. }, rows, block, lines, constants: kept } = self;
         let state = scope.state.as_slice();
-        let parts = (state, scope.marks.as_slice(), scope.alive.as_slice());
-        kernels::seed(&backward.seed, &program.constants, state, rows, block);
+        seed(backward, program, scope, rows, block);
         for walk in &backward.walk {
             if let Walk::MaxPool(params, _) = walk {
                 let (slot, live) = (&block.slots[params.from as usize], &block.live[params.from as usize]);
@@ -46,7 +45,7 @@ impl<T: Logistic> Vectorised for Down<'_, T> {
                 kernels::note_signs(slot, live, params.n_out as usize, block.width, signs);
             }
             let Walk::Lines(params) = walk else {
-                step::<T, LEVEL>(walk, program, parts, block);
+                step::<T, LEVEL>(walk, program, scope, block);
                 continue;
             };
             let node = params.node as usize;
@@ -88,24 +87,31 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
         if let Some(points) = points {
             values.slots[0][..points.len()].copy_from_slice(points);
             values.live[0].clear();
-            values.live[0].extend(0..program.n_inputs as u32);
+            values.live[0].extend_from_slice(&scope.alive[0]);
         } else if program.set.is_some() {
-            kernels::minimiser_in_set(program.n_inputs, &block.points, values);
+            kernels::minimiser_in_set(program.n_inputs, &block.points, &scope.alive[0], values);
         } else {
-            kernels::minimiser(state, program.n_inputs, (&block.slots[slot], &block.live[slot]), values);
+            let from = (&block.slots[slot][..], &block.live[slot][..]);
+            kernels::minimiser(state, program.n_inputs, from, &scope.alive[0], values);
         }
+        let bias = |params: &OnwardAffine| {
+            let wanted = params.wanted as usize;
+            let node = if program.activations[wanted].is_some() { program.operands[wanted][0] } else { wanted };
+            scope.terms[node].bias.as_slice()
+        };
         for onward in &sweep.onward {
             match onward {
                 Onward::Dense(params) => {
-                    kernels::onward_dense::<T, LEVEL>(params, constants, &scope.alive[params.wanted as usize], values);
+                    let wanted = &scope.alive[params.wanted as usize];
+                    kernels::onward_dense::<T, LEVEL>(params, (constants, bias(params)), wanted, values);
                 }
                 Onward::Conv(params, shape) => {
                     let wanted = &scope.alive[params.wanted as usize];
-                    kernels::onward_conv::<T, LEVEL>(params, shape, constants, wanted, values);
+                    kernels::onward_conv::<T, LEVEL>(params, shape, (constants, bias(params)), wanted, values);
                 }
                 Onward::Sparse(params) => {
                     let wanted = &scope.alive[params.wanted as usize];
-                    kernels::onward_sparse::<T, LEVEL>(params, constants, tables, wanted, values);
+                    kernels::onward_sparse::<T, LEVEL>(params, (constants, bias(params)), tables, wanted, values);
                 }
                 Onward::Lines(params) => {
                     let node = params.node as usize;
