@@ -57,6 +57,11 @@ pub(super) fn recorded(network: &Network, recipe: Recipe) -> Program<f32> {
     record(network, &vec![-1.0; n], &vec![1.0; n], recipe, Arithmetic::DEVICE_F32).unwrap()
 }
 
+/// The same program where nothing that does not vary becomes part of biases, as on a device.
+pub(super) fn unfolded(program: &Program<f32>) -> Program<f32> {
+    Program { folds: vec![false; program.folds.len()], ..program.clone() }
+}
+
 /// Boxes inside `[-1, 1]`; the first is a point, the second has some inputs of no width.
 pub(super) fn boxes(n_inputs: usize, n_boxes: usize, width: f64) -> (Vec<f32>, Vec<f32>) {
     let mut numbers = Numbers(0x1234_5678_9abc_def1);
@@ -175,7 +180,7 @@ fn every_state_agrees_with_the_host() {
         let stop = Stop { n_steps: program.steps.len(), n_kernels: 1 };
         let snapshot = loaded.inspect(request(&lower, &upper), stop).unwrap();
         for b in 0..5 {
-            let (state, marks) = host::state(&program, &lower[b * n..][..n], &upper[b * n..][..n]);
+            let (state, marks) = host::state(&unfolded(&program), &lower[b * n..][..n], &upper[b * n..][..n]);
             let got = &snapshot.state[b * program.state_stride..][..program.state_stride];
             let got_marks = &snapshot.marks[b * program.mark_stride..][..program.mark_stride];
             let compare = |what: &str, at: u32, n: u32| {

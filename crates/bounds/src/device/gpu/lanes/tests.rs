@@ -3,7 +3,7 @@ use network::Network;
 use super::schedule::LaneSchedule;
 use super::*;
 use crate::device::gpu::samples::{Chain, Numbers, networks};
-use crate::device::gpu::tests::{assert_close, boxes, gpu};
+use crate::device::gpu::tests::{assert_close, boxes, gpu, unfolded};
 use crate::device::host;
 use crate::device::host::{Given, LaneBlock, Shared as HostShared};
 use crate::kernels::{self, Block, LANES, LaneLines, Terms};
@@ -455,7 +455,7 @@ impl<'a> Twins<'a> {
 fn every_kernel_of_lanes_agrees_with_its_twin() {
     let Some(gpu) = gpu() else { return };
     for (name, network) in samples() {
-        let program = program_of(&network);
+        let program = unfolded(&program_of(&network));
         for products in [Products::Direct, Products::AlwaysTiled] {
             let lanes = GpuLanes::new(Arc::clone(&gpu.shared), &program, products).unwrap();
             let (lower, upper) = boxes(network.n_inputs(), 3, 0.5);
