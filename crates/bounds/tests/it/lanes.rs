@@ -1,6 +1,7 @@
 //! Rows with lines of their own: whatever `α` and `β` they start from and however they move, no point may lie below a bound.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bounds::{Ascent, Base, Batch, BoundEngine, Device, Keep, Lane, Method, Optimised, Recipe, Split, Target};
 use network::{Activation, Affine, BoxRegion, Conv, Dense, LinearMap, Network, NetworkBuilder, NodeId, Op, Sparse};
@@ -170,7 +171,7 @@ fn random_ascent(stream: &mut Stream) -> Ascent {
         alpha_rate: rate(stream),
         beta_rate: rate(stream),
         decay: [1.0, 0.9][stream.below(2)],
-        margin: 0.0,
+        ..Ascent::default()
     }
 }
 
@@ -497,6 +498,28 @@ fn a_split_of_another_activation_changes_no_line() {
     let ended = engine.ascend(&base, Target::Outputs, &[lane], &Ascent::default(), Keep::default()).unwrap();
     // At x = −1.
     assert!(ended[0].bound <= -0.5, "{}", ended[0].bound);
+}
+
+#[test]
+fn an_ascent_whose_time_is_up_keeps_what_it_starts_from() {
+    let mut stream = Stream(77);
+    let mut n_better = 0;
+    for _ in 0..20 {
+        let network = Arc::new(random::network(&mut stream));
+        let n = network.n_inputs();
+        let region = BoxRegion::new(vec![-1.0; n], vec![1.0; n]).unwrap();
+        let recipe = Recipe { optimised: Optimised::Everything, ..Recipe::default() };
+        let engine = BoundEngine::new(&Device::Host, Arc::clone(&network), &region, recipe).unwrap();
+        let lower = |steps: usize, until: Option<Instant>| {
+            let ascent = Ascent { steps, until, ..Ascent::default() };
+            engine.bound_optimised_precisely(&vec![-1.0; n], &vec![1.0; n], ascent).unwrap().lower
+        };
+        let (late, still, whole) = (lower(20, Some(Instant::now())), lower(0, None), lower(20, None));
+        // Slopes travel as bytes, which is not how plain bounds have them.
+        assert!(late.iter().zip(&still).all(|(a, b)| (a - b).abs() < 1e-6), "{late:?} {still:?}");
+        n_better += usize::from(whole.iter().zip(&late).any(|(a, b)| *a > b + 1e-6));
+    }
+    assert!(n_better > 0);
 }
 
 #[cfg(feature = "gpu")]

@@ -62,6 +62,12 @@ impl Clock {
         self.limits.time_s.map(|limit| limit - self.elapsed().as_secs_f64())
     }
 
+    /// When the time is up, if there is a limit (of less than the age of the universe).
+    pub fn deadline(&self) -> Option<Instant> {
+        let left = Duration::try_from_secs_f64(self.time_left_s()?.max(0.0)).ok()?;
+        Instant::now().checked_add(left)
+    }
+
     /// Subdomains that may still be bounded after so many.
     pub fn subdomains_left(&self, subdomains: u64) -> u64 {
         self.limits.subdomains.map_or(u64::MAX, |limit| limit.saturating_sub(subdomains))

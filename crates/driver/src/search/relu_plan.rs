@@ -84,7 +84,9 @@ impl<'a> ReluPlan<'a> {
         let engine = engine.with_recipe(Recipe { optimised: Optimised::Everything, ..Recipe::default() })?;
         let region = engine.region();
         let ends = (region.lower.clone(), region.upper.clone());
-        let Some(root) = engine.base((&ends.0, &ends.1), None, &[], Ascent::default())? else {
+        // A root of ten thousands of neurons takes longer than some limits.
+        let ascent = Ascent { until: clock.deadline(), ..Ascent::default() };
+        let Some(root) = engine.base((&ends.0, &ends.1), None, &[], ascent)? else {
             // A region that holds a point has no empty bounds: whatever happened, it proves nothing.
             return Ok(End::Stopped(StopReason::Precision));
         };
@@ -120,7 +122,7 @@ impl<'a> ReluPlan<'a> {
                         let split = Split { is_active, ..split };
                         let mut splits = base.splits().to_vec();
                         splits.push(split);
-                        let half = engine.base((&ends.0, &ends.1), Some(&base), &splits, Ascent::default())?;
+                        let half = engine.base((&ends.0, &ends.1), Some(&base), &splits, ascent)?;
                         let mut noted = None;
                         if let (Some(recorder), Some(notes)) = (recorder.as_deref_mut(), &notes) {
                             let origin = Origin::Context(notes.id, Some(notes.map.split(split)));

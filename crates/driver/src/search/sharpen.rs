@@ -121,7 +121,7 @@ impl<'a> Sharpen<'a> {
         mut writing: Option<Writing<'_, '_, '_>>,
     ) -> Result<Option<Base>, Error> {
         let costs = self.costs(&base, outputs)?;
-        let ascent = Ascent::default();
+        let ascent = Ascent { until: clock.deadline(), ..Ascent::default() };
         let mut spent = 0;
         let mut after = 0;
         loop {

@@ -1,5 +1,7 @@
 //! Optimising the lines of up to a block of rows: each round is one backward and one forward sweep, all of it in cache.
 
+use std::time::Instant;
+
 use crate::device::host::scope::{Scope, Split};
 use crate::device::isa::Isa;
 use crate::kernels::{self, Block, LANES, LaneLines, Row, Update};
@@ -20,11 +22,13 @@ pub struct Ascent {
     pub decay: f64,
     /// How far beyond zero an output's bound must be before its lane rests.
     pub margin: f64,
+    /// When to leave off with what has been reached: nothing is updated after that.
+    pub until: Option<Instant>,
 }
 
 impl Default for Ascent {
     fn default() -> Self {
-        Self { steps: 20, alpha_rate: 0.25, beta_rate: 0.25, decay: 0.93, margin: 0.0 }
+        Self { steps: 20, alpha_rate: 0.25, beta_rate: 0.25, decay: 0.93, margin: 0.0, until: None }
     }
 }
 
@@ -162,7 +166,8 @@ impl<T: Logistic> LaneBlock<T> {
                 };
             }
             let n_moving = self.is_resting.iter().filter(|&&rests| !rests).count();
-            if step == ascent.steps || n_moving == 0 {
+            let is_over = || ascent.until.is_some_and(|until| Instant::now() >= until);
+            if step == ascent.steps || n_moving == 0 || is_over() {
                 break;
             }
             if n_moving.next_multiple_of(LANES) < rows.len().next_multiple_of(LANES) {
