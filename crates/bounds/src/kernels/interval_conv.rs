@@ -150,6 +150,13 @@ fn outputs<T: Scalar, const LEVEL: u8, const K: usize>(
     let plane = (shape.out_height * shape.out_width) as usize;
     for k in 0..K {
         let output = (first + k) * plane + pixel;
-        store(params, constants, (state, fold), output, (of(&totals, k), of(&fixed, k)), norm);
+        store(
+            params,
+            constants,
+            (state, fold),
+            output,
+            (of(&totals, k), (!taps[0].is_empty()).then(|| of(&fixed, k))),
+            norm,
+        );
     }
 }

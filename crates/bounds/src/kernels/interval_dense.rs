@@ -129,7 +129,14 @@ fn outputs<T: Scalar, const LEVEL: u8, const K: usize>(
     }
     let of = |totals: &[[T; K]; 3], k: usize| [totals[0][k], totals[1][k], totals[2][k]];
     for k in 0..K {
-        store(params, constants, (state, fold), first + k, (of(&totals, k), of(&fixed, k)), operand.norm);
+        store(
+            params,
+            constants,
+            (state, fold),
+            first + k,
+            (of(&totals, k), (n_fixed > 0).then(|| of(&fixed, k))),
+            operand.norm,
+        );
     }
 }
 
@@ -148,7 +155,8 @@ pub fn accumulate<T: Scalar, const LEVEL: u8, const K: usize>(
     }
 }
 
-/// Writes bounds and error coefficient of output `k` from `[Σ W m, Σ |W| rad, Σ |W| H]`, the same of fixed operands alone, and `Σ H`.
+/// Writes bounds and error coefficient of output `k` from `[Σ W m, Σ |W| rad, Σ |W| H]`, the same of fixed operands alone if there are
+/// any, and `Σ H`.
 ///
 /// What fixed operands add lies within `Σ |W| rad` and its own rounding of `Σ W m`: both become part of what a backward step loses.
 #[inline(always)]
@@ -157,7 +165,7 @@ pub fn store<T: Scalar>(
     constants: &[T],
     (state, fold): (&mut [T], &mut Fold<T>),
     k: usize,
-    ([centre, radius, magnitude], fixed): ([T; 3], [T; 3]),
+    ([centre, radius, magnitude], fixed): ([T; 3], Option<[T; 3]>),
     norm: T,
 ) {
     let bias = constants[params.bias as usize + k];
@@ -177,7 +185,8 @@ pub fn store<T: Scalar>(
     let error = lost(bias) * inflation;
     state[params.error as usize + k] = error;
     (fold.terms.bias[k], fold.terms.error[k]) = (bias, error);
-    if fixed[2] > T::ZERO {
+    // Their magnitude may have been flushed to zero: then the underflow pays for them.
+    if let Some(fixed) = fixed {
         let bias_alone = bias.magnitude();
         let bias = bias + fixed[0];
         let of_fixed = fixed[1] + of(params.gamma_interval) * (fixed[2] + bias_alone) + of(params.underflow);

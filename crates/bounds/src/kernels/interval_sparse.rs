@@ -28,6 +28,7 @@ pub fn interval_sparse<T: Scalar, const LEVEL: u8>(
     for k in 0..n_out {
         // Of fixed operands, and of the others.
         let mut totals = [[T::ZERO; 3]; 2];
+        let mut has_fixed = false;
         let entries = offsets[k] as usize..offsets[k + 1] as usize;
         for start in entries.clone().step_by(SUM_BLOCK) {
             let mut sums = [[[T::ZERO; 1]; 3]; 2];
@@ -36,6 +37,7 @@ pub fn interval_sparse<T: Scalar, const LEVEL: u8>(
                 if place != u32::MAX {
                     let which = usize::from(place as usize >= operand.n_fixed);
                     fold.neurons[k] &= which == 0;
+                    has_fixed |= which == 0;
                     accumulate::<T, LEVEL, 1>(&mut sums[which], &[values[e]], &operand.values[place as usize]);
                 }
             }
@@ -45,6 +47,6 @@ pub fn interval_sparse<T: Scalar, const LEVEL: u8>(
         }
         let [fixed, others] = totals;
         let all = [fixed[0] + others[0], fixed[1] + others[1], fixed[2] + others[2]];
-        store(params, constants, (state, fold), k, (all, fixed), operand.norm);
+        store(params, constants, (state, fold), k, (all, has_fixed.then_some(fixed)), operand.norm);
     }
 }

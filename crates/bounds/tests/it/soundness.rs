@@ -130,15 +130,19 @@ fn a_batch_is_bounded_as_its_boxes_alone() {
                 batch.upper.push(inside(a.max(b)));
             }
         }
-        let wanted = Wanted { split: true, slopes: true };
-        let together = engine.bound(&batch, wanted).unwrap();
-        let n = network.n_inputs();
-        for b in 0..9 {
-            let one = Batch { lower: batch.lower[b * n..][..n].to_vec(), upper: batch.upper[b * n..][..n].to_vec() };
-            let alone = engine.bound(&one, wanted).unwrap();
-            let n_out = network.n_outputs();
-            assert_eq!(alone.lower, together.lower[b * n_out..][..n_out]);
-            assert_eq!(alone.split[0], together.split[b]);
+        // Without slopes, what does not vary becomes part of biases.
+        for slopes in [true, false] {
+            let wanted = Wanted { split: true, slopes };
+            let together = engine.bound(&batch, wanted).unwrap();
+            let n = network.n_inputs();
+            for b in 0..9 {
+                let ends = [&batch.lower, &batch.upper].map(|end| end[b * n..][..n].to_vec());
+                let [lower, upper] = ends;
+                let alone = engine.bound(&Batch { lower, upper }, wanted).unwrap();
+                let n_out = network.n_outputs();
+                assert_eq!(alone.lower, together.lower[b * n_out..][..n_out]);
+                assert_eq!(alone.split[0], together.split[b]);
+            }
         }
     }
 }
@@ -209,6 +213,43 @@ fn one_input_that_wins_many_windows_keeps_its_rounding_inside_the_bound() {
     for method in METHODS {
         let bounds = bound(&network, &x, &x, Recipe { method, both_ends: true, ..Recipe::default() });
         assert!(bounds.lower[0] <= truth && truth <= bounds.upper[0], "{method:?}: {truth} above {}", bounds.upper[0]);
+    }
+}
+
+#[test]
+fn what_was_zero_in_one_box_is_not_fixed_in_the_next() {
+    // max(ReLU(x), ReLU(y)) − x: on boxes where both are inactive the maximum is zero; in between, on x ≥ 1 and y ≤ 0, the output is.
+    let pool = MaxPool {
+        channels: 1,
+        in_height: 1,
+        in_width: 2,
+        out_height: 1,
+        out_width: 1,
+        kernel: [1, 2],
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [0, 0],
+    };
+    let mut builder = Network::builder(&[1, 1, 2]).unwrap();
+    let relu = builder.push("relu", Op::Activation(Activation::Relu), &[NodeId(0)], &[1, 1, 2]).unwrap();
+    let most = builder.push("pool", Op::MaxPool(Arc::new(pool)), &[relu], &[1, 1, 1]).unwrap();
+    let scaled = builder.push("scaled", dense(1, 1, vec![1.0]), &[most], &[1]).unwrap();
+    let less = builder.push("less", dense(1, 2, vec![-1.0, 0.0]), &[NodeId(0)], &[1]).unwrap();
+    let output = builder.push("output", Op::Add, &[scaled, less], &[1]).unwrap();
+    let network = builder.build(output).unwrap();
+    let region = BoxRegion::new(vec![-2.0; 2], vec![2.0; 2]).unwrap();
+    let recipe = Recipe { both_ends: true, ..Recipe::default() };
+    let engine = BoundEngine::new(&Device::Host, Arc::new(network), &region, recipe).unwrap();
+    let (mut lower, mut upper) = (Vec::new(), Vec::new());
+    for b in 0..64 {
+        let low = if b % 2 == 0 { -2.0 } else { 1.0 };
+        lower.extend([low, -2.0]);
+        upper.extend([low + 1.0, -1.0]);
+    }
+    let bounds = engine.bound(&Batch { lower, upper }, Wanted::default()).unwrap();
+    for b in (1..64).step_by(2) {
+        let (lower, upper) = (bounds.lower[b], bounds.upper[b]);
+        assert!(lower.abs() < 1e-4 && upper.abs() < 1e-4, "box {b}: [{lower}, {upper}]");
     }
 }
 

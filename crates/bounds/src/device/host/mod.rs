@@ -538,9 +538,15 @@ impl<T: Logistic> Vectorised for ForwardStep<'_, T> {
             Forward::Sparse(params) => {
                 kernels::interval_sparse::<T, LEVEL>(params, constants, tables, state, operand, fold);
             }
-            Forward::Add(params) => kernels::interval_add(params, tables, state),
+            Forward::Add(params) => {
+                fold.neurons.clear();
+                kernels::interval_add(params, tables, state);
+            }
             Forward::Relax(params) => kernels::relax(params, constants, state),
-            Forward::MaxPool(params, shape) => kernels::interval_max_pool(params, shape, state, marks),
+            Forward::MaxPool(params, shape) => {
+                fold.neurons.clear();
+                kernels::interval_max_pool(params, shape, state, marks);
+            }
         }
     }
 }
