@@ -283,8 +283,8 @@ fn split(
     Ok(end)
 }
 
-/// Whether optimising the bounds of the root, which nothing interrupts, would take longer than is left; asked once those are found that
-/// it starts from, of which it costs several times as much.
+/// Whether optimising the bounds of the root would take longer than is left: asked once those are found that it starts from, of which it
+/// costs several times as much, and a part of it decides nothing.
 fn too_long(clock: &Clock) -> Option<StopReason> {
     let spent_s = clock.elapsed().as_secs_f64();
     let left_s = clock.time_left_s()?;
