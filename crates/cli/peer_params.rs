@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::job;
+use crate::repair::MethodSpec;
 
 /// A parameter file of *semantic-robustness-verification*; its paths start where the program runs.
 #[derive(Debug, Clone, Deserialize)]
@@ -118,9 +119,15 @@ impl PeerParams {
     }
 
     /// The keys that repair has no use for.
-    pub fn ignored_by_repair(&self) -> Vec<&'static str> {
-        let has_tolerance = self.minlp.as_ref().is_some_and(|question| question.tolerance.is_some());
-        if has_tolerance { vec!["minlp.tolerance"] } else { Vec::new() }
+    pub fn ignored_by_repair(&self, method: MethodSpec) -> Vec<&'static str> {
+        let keys = [
+            ("minlp.tolerance", self.minlp.as_ref().is_some_and(|question| question.tolerance.is_some())),
+            (
+                "repair.lr (it is of --method penalty)",
+                method == MethodSpec::Thorough && self.repair.as_ref().is_some_and(|repair| repair.lr.is_some()),
+            ),
+        ];
+        keys.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect()
     }
 }
 

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use model::{FineTuneSettings, PeerName, Recipe, Source};
+use model::{Augment, FineTuneSettings, PeerName, Recipe, Source};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -171,6 +171,8 @@ pub struct TuningSpec {
     pub epochs: Option<usize>,
     /// Epochs more once everything is repaired, with a learning rate that falls to zero
     pub settle: Option<usize>,
+    /// Random changes of training images
+    pub augment: Option<Augment>,
     /// By how much the class's score must exceed all others at a counterexample
     pub margin: Option<f64>,
     /// Points of every requirement that look for violations while the weights change
@@ -179,6 +181,8 @@ pub struct TuningSpec {
     pub memory: Option<f64>,
     /// The weight of what the outputs before were at mixtures of training samples
     pub rehearsal: Option<f64>,
+    /// The weight of what the outputs before were around the requirements' regions, between counterexamples and training samples
+    pub locality: Option<f64>,
     /// The weight of the squared distance from the weights before
     pub proximity: Option<f64>,
     /// The weight of what bounds over the requirements lack
@@ -222,10 +226,12 @@ impl TuningSpec {
             penalty_increase: self.penalty_increase.unwrap_or(base.penalty_increase),
             epochs: self.epochs.unwrap_or(base.epochs),
             settle: self.settle.unwrap_or(base.settle),
+            augment: self.augment.or(base.augment),
             margin: self.margin.unwrap_or(base.margin),
             attacks: self.attacks.unwrap_or(base.attacks),
             memory: self.memory.unwrap_or(base.memory),
             rehearsal: self.rehearsal.unwrap_or(base.rehearsal),
+            locality: self.locality.unwrap_or(base.locality),
             proximity: self.proximity.unwrap_or(base.proximity),
             bound_weight: self.bound_weight.unwrap_or(base.bound_weight),
             floor: base.floor,
@@ -350,7 +356,9 @@ impl RepairJob {
     }
 
     /// The job that a peer's parameters describe; `folder` is where the file lies.
-    pub fn of_peer(params: &PeerParams, folder: &Path) -> Result<Self> {
+    ///
+    /// Its learning rate is that of the method of penalties; the thorough one has its own.
+    pub fn of_peer(params: &PeerParams, folder: &Path, method: MethodSpec) -> Result<Self> {
         let TrainJob { data, network, training, out, .. } = TrainJob::of_peer(params)?;
         let reference = params.ri.as_ref().context("'ri' is missing: the reference image and its class")?;
         let question = params.minlp.as_ref().context("'minlp' is missing: the distance and its threshold")?;
@@ -390,7 +398,8 @@ impl RepairJob {
                 similarity: SimilarityName::Global,
             }],
             tuning: TuningSpec {
-                lr: tuning.as_ref().and_then(|tuning| tuning.lr),
+                method,
+                lr: tuning.as_ref().filter(|_| method == MethodSpec::Penalty).and_then(|tuning| tuning.lr),
                 batch_size: tuning.as_ref().and_then(|tuning| tuning.batch_size),
                 penalty_increase: tuning.as_ref().and_then(|tuning| tuning.penalty_increase),
                 ..TuningSpec::default()

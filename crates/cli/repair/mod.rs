@@ -28,7 +28,7 @@ use crate::status::Status;
 use crate::{images, input, train};
 
 use job::StartSpec;
-pub use job::{RepairJob, RepairTask};
+pub use job::{MethodSpec, RepairJob, RepairTask};
 use report::{Measured, RepairResult, Watcher};
 use state::State;
 use tuner::ModelTuner;
@@ -63,11 +63,13 @@ pub fn read(task: &RepairTask, settings: &mut Settings) -> Result<RepairRun> {
     let mut job = match value {
         Value::Object(fields) if PeerParams::is_meant(&fields) => {
             let params = PeerParams::of_fields(fields, &text, &path)?;
-            let ignored = params.ignored_by_repair();
+            let method = task.method.unwrap_or_default();
+            let ignored = params.ignored_by_repair(method);
             if !ignored.is_empty() && !settings.quiet {
                 eprintln!("note: {place}: not used: {}", ignored.join(", "));
             }
-            RepairJob::of_peer(&params, path.parent().unwrap_or(Path::new(""))).with_context(|| place.to_string())?
+            RepairJob::of_peer(&params, path.parent().unwrap_or(Path::new("")), method)
+                .with_context(|| place.to_string())?
         }
         _ => match Job::read(&path, settings)? {
             Job::Repair(job) => *job,

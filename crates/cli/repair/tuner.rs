@@ -80,7 +80,10 @@ impl ModelTuner<'_> {
     fn settings_now(&self) -> FineTuneSettings {
         let mut settings = self.settings.clone();
         settings.margin *= 1.5_f64.powi(self.pressure.min(6) as i32);
-        settings.memory *= 0.5_f64.powi(self.n_failed.min(6) as i32);
+        let kept = 0.5_f64.powi(self.n_failed.min(6) as i32);
+        for weight in [&mut settings.memory, &mut settings.rehearsal, &mut settings.locality, &mut settings.proximity] {
+            *weight *= kept;
+        }
         if self.n_open > 0 {
             settings.bound_weight = settings.bound_weight.max(0.5) * 2.0_f64.powi(self.n_open.min(6) as i32);
         }

@@ -114,7 +114,8 @@ impl<'a> Chase<'a> {
         self.points.iter().map(|hunter| hunter.target).collect()
     }
 
-    fn rows(&self) -> Vec<&[f32]> {
+    /// Where the points are; nowhere before the first restart.
+    pub(super) fn rows(&self) -> Vec<&[f32]> {
         self.points.iter().map(|hunter| hunter.x.as_slice()).collect()
     }
 

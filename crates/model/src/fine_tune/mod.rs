@@ -13,6 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::augment::Augment;
 use crate::classifier::{Weights, batch_of, cross_entropy, floats, samples};
 use crate::random::Random;
 use crate::{Classifier, Dataset, Error};
@@ -59,6 +60,8 @@ pub struct FineTuneSettings {
     pub epochs: usize,
     /// Epochs more once everything is repaired, with a learning rate that falls to zero: the best state of them is kept
     pub settle: usize,
+    /// Random changes of training images
+    pub augment: Option<Augment>,
     /// By how much what is wanted must hold at an example: for a class, by how much its score exceeds all others
     pub margin: f64,
     /// Points of every region that look for violations while the weights change; what they find is learnt as examples are
@@ -67,6 +70,9 @@ pub struct FineTuneSettings {
     pub memory: f64,
     /// The weight of what the outputs at the start were between training samples, at random mixtures of two, darkened or lightened
     pub rehearsal: f64,
+    /// The weight of what the outputs at the start were around the regions: at random mixtures of training samples with examples and
+    /// attacks, but for those that lie in a region
+    pub locality: f64,
     /// The weight of the squared distance from the weights at the start
     pub proximity: f64,
     /// The weight of what the bounds over regions lack
@@ -129,10 +135,12 @@ impl Default for FineTuneSettings {
             penalty_increase: 1.1,
             epochs: 100,
             settle: 0,
+            augment: None,
             margin: 0.0,
             attacks: 0,
             memory: 0.0,
             rehearsal: 0.0,
+            locality: 0.0,
             proximity: 0.0,
             bound_weight: 0.0,
             floor: 0.0,
@@ -141,9 +149,21 @@ impl Default for FineTuneSettings {
 }
 
 impl FineTuneSettings {
-    /// A margin, attacks and nearness besides the penalties; the floor and the bounds' weight are the caller's.
+    /// A margin, attacks, and everything that keeps what was known, besides the penalties; the floor and the bounds' weight are the
+    /// caller's.
     pub fn thorough() -> Self {
-        Self { lr: 0.003, settle: 6, margin: 0.05, attacks: 16, memory: 0.9, proximity: 1e-3, ..Self::default() }
+        let augment = Augment { brightness: 0.8, contrast: 0.5, ..Augment::default() };
+        Self {
+            lr: 0.001,
+            settle: 6,
+            augment: Some(augment),
+            margin: 0.05,
+            attacks: 16,
+            rehearsal: 2.0,
+            locality: 1.0,
+            proximity: 0.03,
+            ..Self::default()
+        }
     }
 
     /// Checks every number.
@@ -151,8 +171,9 @@ impl FineTuneSettings {
     /// # Errors
     /// Naming the rule that is broken.
     pub fn check(&self) -> Result<(), Error> {
+        self.augment.as_ref().map_or(Ok(()), Augment::check)?;
         let is_positive = |value: f64| value > 0.0 && value.is_finite();
-        let not_negative = [self.margin, self.rehearsal, self.proximity, self.bound_weight];
+        let not_negative = [self.margin, self.rehearsal, self.locality, self.proximity, self.bound_weight];
         let problem = if !is_positive(self.lr) {
             "'lr' is a positive number"
         } else if self.batch_size == 0 || self.epochs == 0 {
@@ -160,7 +181,7 @@ impl FineTuneSettings {
         } else if !(self.penalty_increase >= 1.0 && self.penalty_increase.is_finite()) {
             "'penalty_increase' is at least 1"
         } else if !not_negative.iter().all(|value| *value >= 0.0 && value.is_finite()) {
-            "'margin', 'rehearsal', 'proximity' and 'bound_weight' are not negative"
+            "'margin', 'rehearsal', 'locality', 'proximity' and 'bound_weight' are not negative"
         } else if !(0.0..=1.0).contains(&self.floor) || !(0.0..=1.0).contains(&self.memory) {
             "'floor' and 'memory' are between 0 and 1"
         } else {
@@ -195,6 +216,7 @@ impl FineTune<'_> {
         let mut order: Vec<usize> = (0..self.train.len()).collect();
         let mut shuffle = Random::new(self.seed, 0xf17e);
         let mut mixing = Random::new(self.seed, 0x313c);
+        let mut drawing = Random::new(self.seed, 0xd4a3);
         let mut chase = Chase::new(targets, self.settings.attacks, self.seed);
         let mut best = (self.record(classifier, (examples, targets), &mut chase, 0)?, classifier.clone());
         let mut ending = if self.is_repaired(&best.0, examples, targets) {
@@ -209,8 +231,14 @@ impl FineTune<'_> {
             let lr = self.settings.lr * 0.5 * (1.0 + (std::f64::consts::PI * share).cos());
             for batch in order.chunks(self.settings.batch_size) {
                 chase.step(classifier);
-                let loss = self.loss(classifier, batch, &start, (examples, &penalties), (targets, &chase))
-                    + self.forgotten(classifier, batch, &start, &mut mixing);
+                let loss = self.loss(
+                    classifier,
+                    self.drawn(classifier, batch, &mut drawing),
+                    &start,
+                    (examples, &penalties),
+                    (targets, &chase),
+                ) + self.forgotten(classifier, batch, &start, &mut mixing)
+                    + self.spread(classifier, batch, &start, (examples, targets, &chase), &mut mixing);
                 if !floats(loss.clone().inner())[0].is_finite() {
                     ending = if settled_from.is_some() { ending } else { TuneEnding::Diverged };
                     break 'epochs;
@@ -284,17 +312,27 @@ impl FineTune<'_> {
         Ok(TuneRecord { epoch, repaired, held, bounded, accuracy: classifier.score(self.validation)?.accuracy })
     }
 
+    /// Training samples, changed at random where that is asked for, and their labels.
+    fn drawn(&self, classifier: &Classifier, batch: &[usize], random: &mut Random) -> (Tensor<2>, Vec<usize>) {
+        let device = classifier.training_device();
+        let Some(augment) = self.settings.augment.filter(|_| self.train.is_image()) else {
+            return samples(self.train, batch, &device);
+        };
+        let rows: Vec<Vec<f32>> = batch.iter().map(|&i| augment.draw(self.train, i, random)).collect();
+        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        (batch_of(&rows, &device), batch.iter().map(|&i| self.train.labels()[i]).collect())
+    }
+
     /// Cross-entropy of a batch, plus the weighted shortfalls of examples, attacks and regions, plus the distance from the start.
     fn loss(
         &self,
         classifier: &Classifier,
-        batch: &[usize],
+        (x, labels): (Tensor<2>, Vec<usize>),
         start: &Weights,
         (examples, penalties): (&[Example], &[f32]),
         (targets, chase): (&[Target], &Chase),
     ) -> Tensor<1> {
         let device = classifier.training_device();
-        let (x, labels) = samples(self.train, batch, &device);
         let scores = classifier.forward(&classifier.weights, x.clone(), None);
         let mut loss = cross_entropy(scores.clone(), &labels).mul_scalar(1.0 - self.settings.memory);
         if self.settings.memory > 0.0 {
@@ -335,19 +373,57 @@ impl FineTune<'_> {
         if self.settings.rehearsal == 0.0 {
             return Tensor::zeros([1], &device);
         }
-        let mixture = |k: usize, random: &mut Random| -> Vec<f32> {
+        let mixture = |k: usize, random: &mut Random| {
             let [one, other] = [batch[k], batch[(k + 1) % batch.len()]].map(|i| self.train.sample(i));
-            let (share, light) = (random.unit() as f32, random.between(-0.7, 0.7).exp() as f32);
-            let value = |(a, b): (&f32, &f32)| light * (a + share * (b - a));
-            let values = one.iter().zip(other).map(value);
-            if self.train.is_image() { values.map(|v| v.clamp(0.0, 1.0)).collect() } else { values.collect() }
+            self.mixture(one, other, random)
         };
         let rows: Vec<Vec<f32>> = (0..batch.len()).map(|k| mixture(k, random)).collect();
-        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
-        let x = batch_of(&rows, &device);
-        let scores = classifier.forward(&classifier.weights, x.clone(), None);
-        distance(scores, classifier.forward(start, x, None)).mul_scalar(self.settings.rehearsal)
+        moved(classifier, start, &rows).mul_scalar(self.settings.rehearsal)
     }
+
+    /// What the outputs around the regions are now, against what they were at the start.
+    ///
+    /// What is learnt in a region spreads beyond it, first to samples that resemble it.
+    fn spread(
+        &self,
+        classifier: &Classifier,
+        batch: &[usize],
+        start: &Weights,
+        (examples, targets, chase): (&[Example], &[Target], &Chase),
+        random: &mut Random,
+    ) -> Tensor<1> {
+        let inside: Vec<&[f32]> =
+            chase.rows().into_iter().chain(examples.iter().map(|example| example.input.as_slice())).collect();
+        let mut rows = Vec::new();
+        if self.settings.locality > 0.0 && !inside.is_empty() {
+            let around = |&i: &usize, random: &mut Random| {
+                let one = inside[random.below(inside.len())];
+                self.mixture(one, self.train.sample(i), random)
+            };
+            rows.extend(batch.iter().map(|i| around(i, random)));
+            rows.retain(|row| !targets.iter().any(|target| target.region.contains(row)));
+        }
+        if rows.is_empty() {
+            return Tensor::zeros([1], &classifier.training_device());
+        }
+        moved(classifier, start, &rows).mul_scalar(self.settings.locality)
+    }
+
+    /// A random point between two, darkened or lightened.
+    fn mixture(&self, one: &[f32], other: &[f32], random: &mut Random) -> Vec<f32> {
+        let (share, light) = (random.unit() as f32, random.between(-0.7, 0.7).exp() as f32);
+        let value = |(a, b): (&f32, &f32)| light * (a + share * (b - a));
+        let values = one.iter().zip(other).map(value);
+        if self.train.is_image() { values.map(|v| v.clamp(0.0, 1.0)).collect() } else { values.collect() }
+    }
+}
+
+/// How far what is said of inputs has moved from what was said at the start.
+fn moved(classifier: &Classifier, start: &Weights, rows: &[Vec<f32>]) -> Tensor<1> {
+    let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+    let x = batch_of(&rows, &classifier.training_device());
+    let scores = classifier.forward(&classifier.weights, x.clone(), None);
+    distance(scores, classifier.forward(start, x, None))
 }
 
 /// Mean cross-entropy of scores to what others say.

@@ -2,6 +2,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::classifier::{Interval, Weights, batch_of};
+use crate::robust::ssim;
 use crate::{Classifier, Error};
 
 /// Inputs of which something is wanted.
@@ -28,6 +29,14 @@ const C1: f64 = 1e-4;
 const C2: f64 = 9e-4;
 
 impl Region {
+    /// Whether an input lies in it, up to rounding.
+    pub(super) fn contains(&self, x: &[f32]) -> bool {
+        match self {
+            Self::Box { lower, upper } => x.iter().zip(lower.iter().zip(upper)).all(|(x, (l, u))| (l..=u).contains(&x)),
+            Self::Similar { reference, threshold } => ssim(x, reference) >= *threshold,
+        }
+    }
+
     pub(super) fn check(&self, n: usize) -> Result<(), Error> {
         let is_right = match self {
             Self::Box { lower, upper } => {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use attack::Attack;
 pub(crate) use bounds::{Depth, relax};
 pub use threat::Threat;
+pub(crate) use threat::ssim;
 
 use crate::Error;
 

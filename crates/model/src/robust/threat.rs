@@ -159,7 +159,7 @@ fn spread(x: &[f32]) -> f64 {
 }
 
 /// Structural similarity over one window, moments divided by `n` (Wang et al. 2004).
-fn ssim(x: &[f32], y: &[f32]) -> f64 {
+pub(crate) fn ssim(x: &[f32], y: &[f32]) -> f64 {
     let n = x.len() as f64;
     let mean = |x: &[f32]| x.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
     let (mx, my) = (mean(x), mean(y));

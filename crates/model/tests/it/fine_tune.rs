@@ -1,6 +1,8 @@
 use std::ops::ControlFlow;
 
-use model::{Classifier, Dataset, Example, FineTune, FineTuneSettings, OutputRow, Region, Target, TuneEnding, Wanted};
+use model::{
+    Augment, Classifier, Dataset, Example, FineTune, FineTuneSettings, OutputRow, Region, Target, TuneEnding, Wanted,
+};
 
 use crate::support::{layers, recipe, shapes, train};
 
@@ -57,27 +59,6 @@ fn counterexamples_are_repaired_and_accuracy_is_kept() {
         assert!(record.accuracy >= settings.floor);
         assert_eq!(tuned.state(), tune(classifier.clone()).1.state());
     }
-}
-
-#[test]
-fn rehearsal_keeps_what_was_said_between_samples() {
-    let (classifier, data, validation, examples) = wronged();
-    // How far outputs move on samples that training has not seen, darkened.
-    let moved = |rehearsal: f64| {
-        let settings = FineTuneSettings { rehearsal, epochs: 60, ..FineTuneSettings::default() };
-        let mut tuned = classifier.clone();
-        let tune = FineTune { settings: &settings, train: &data, validation: &validation, seed: 2 };
-        let (ending, _) = tune.run(&mut tuned, &examples, &[], &mut |_| ControlFlow::Continue(())).unwrap();
-        assert_eq!(ending, TuneEnding::Repaired);
-        let samples: Vec<Vec<f32>> =
-            (0..validation.len()).map(|i| validation.sample(i).iter().map(|v| 0.6 * v).collect()).collect();
-        let rows: Vec<&[f32]> = samples.iter().map(Vec::as_slice).collect();
-        let [before, after] = [&classifier, &tuned].map(|classifier| classifier.scores(&rows).unwrap());
-        let pairs = before.iter().flatten().zip(after.iter().flatten());
-        pairs.map(|(a, b)| f64::from((a - b).powi(2))).sum::<f64>()
-    };
-    let (without, with) = (moved(0.0), moved(3.0));
-    assert!(with < without, "{with} with rehearsal, {without} without");
 }
 
 #[test]
@@ -142,30 +123,47 @@ fn what_is_repaired_already_stays_as_it_is() {
 }
 
 #[test]
-fn rehearsal_keeps_what_the_network_said_between_samples() {
+fn rehearsal_and_locality_keep_what_was_said_elsewhere() {
     let (classifier, data, validation, examples) = wronged();
-    let between: Vec<Vec<f32>> = (0..100)
-        .map(|i| data.sample(i).iter().zip(data.sample(i + 100)).map(|(a, b)| 0.5 * (a + b)).collect())
-        .collect();
-    let rows: Vec<&[f32]> = between.iter().map(Vec::as_slice).collect();
-    let before = classifier.scores(&rows).unwrap();
-    let moved = |rehearsal: f64| {
-        let settings = FineTuneSettings {
-            epochs: 60,
-            margin: 0.2,
-            settle: 4,
-            rehearsal,
-            lr: 0.005,
-            ..FineTuneSettings::default()
-        };
+    let middle = |one: &[f32], other: &[f32]| one.iter().zip(other).map(|(a, b)| 0.5 * (a + b)).collect::<Vec<f32>>();
+    let between: Vec<Vec<f32>> = (0..100).map(|i| middle(data.sample(i), data.sample(i + 100))).collect();
+    let darkened = (0..validation.len()).map(|i| validation.sample(i).iter().map(|v| 0.6 * v).collect()).collect();
+    let around: Vec<Vec<f32>> =
+        (0..100).map(|i| middle(&examples[i % examples.len()].input, data.sample(200 + i))).collect();
+    // How far outputs move where training samples say nothing.
+    let moved = |settings: &FineTuneSettings, rows: &Vec<Vec<f32>>| {
+        let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
         let mut tuned = classifier.clone();
-        let tune = FineTune { settings: &settings, train: &data, validation: &validation, seed: 2 };
+        let tune = FineTune { settings, train: &data, validation: &validation, seed: 2 };
         let (ending, _) = tune.run(&mut tuned, &examples, &[], &mut |_| ControlFlow::Continue(())).unwrap();
-        assert_eq!(ending, TuneEnding::Repaired, "{rehearsal}");
-        let after = tuned.scores(&rows).unwrap();
+        assert_eq!(ending, TuneEnding::Repaired, "{settings:?}");
+        let [before, after] = [&classifier, &tuned].map(|classifier| classifier.scores(&rows).unwrap());
         let pairs = before.iter().flatten().zip(after.iter().flatten());
-        pairs.map(|(a, b)| (a - b).abs()).sum::<f32>()
+        pairs.map(|(a, b)| f64::from((a - b).powi(2))).sum::<f64>()
     };
-    let (without, with) = (moved(0.0), moved(3.0));
-    assert!(with < 0.8 * without, "{with} {without}");
+    let without = FineTuneSettings { epochs: 60, margin: 0.2, settle: 4, lr: 0.005, ..FineTuneSettings::default() };
+    let rehearsed = FineTuneSettings { rehearsal: 3.0, ..without.clone() };
+    let local = FineTuneSettings { locality: 3.0, ..without.clone() };
+    for (settings, rows) in [(&rehearsed, &between), (&rehearsed, &darkened), (&local, &around)] {
+        let (with, without) = (moved(settings, rows), moved(&without, rows));
+        assert!(with < 0.8 * without, "{with} with {settings:?}, {without} without");
+    }
+}
+
+#[test]
+fn samples_may_be_changed_at_random_while_counterexamples_are_learnt() {
+    let (classifier, data, validation, examples) = wronged();
+    let augment = Some(Augment { brightness: 0.5, ..Augment::default() });
+    let settings = FineTuneSettings { augment, epochs: 60, ..FineTuneSettings::default() };
+    let tuned = |settings: &FineTuneSettings| {
+        let mut tuned = classifier.clone();
+        let tune = FineTune { settings, train: &data, validation: &validation, seed: 2 };
+        let (ending, _) = tune.run(&mut tuned, &examples, &[], &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(ending, TuneEnding::Repaired);
+        tuned.state()
+    };
+    assert_eq!(tuned(&settings), tuned(&settings));
+    assert_ne!(tuned(&settings), tuned(&FineTuneSettings { augment: None, ..settings.clone() }));
+    let wrong = Some(Augment { brightness: -1.0, ..Augment::default() });
+    assert!(FineTuneSettings { augment: wrong, ..settings }.check().is_err());
 }
