@@ -7,100 +7,25 @@
 //! `DIADEM_CAMPAIGN_NETWORKS=20000 cargo test --release -p diadem-driver --test campaign` is the long run;
 //! `DIADEM_CAMPAIGN_SEED` starts elsewhere.
 
-#[cfg(feature = "gpu")]
-#[path = "../../bounds/tests/it/adapter.rs"]
-mod adapter;
 mod enumeration;
 #[path = "../../bounds/tests/it/random.rs"]
 mod random;
+mod trial;
 
-use std::fmt;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use bounds::{Ascent, Batch, BoundEngine, Bounds, Device, Method, Optimised, Recipe, Wanted};
-use driver::{Counterexample, Limits, Silent, SplitChoice, Verdict, Verify, VerifyOptions};
-use network::{Activation, BoxRegion, Disjunct, HalfSpace, Network, Op, Property};
+use bounds::Device;
+use driver::Verdict;
+use network::{BoxRegion, Disjunct, HalfSpace, Property};
 use random::Stream;
+use trial::{Counts, GPU_SHARE, SPLITS, check_counterexample, compare_bounds, decide, number, room};
 
 /// Networks in the tests that always run.
 const SHORT: u64 = 60;
 
-/// One network in so many is bounded and verified on the GPU as well; a new shape costs a software adapter a compilation.
-const GPU_SHARE: u64 = 10;
-
 /// Points whose outputs are compared with the bounds, for each network.
 const SAMPLES: usize = 300;
-
-const METHODS: [(&str, Method); 3] = [("ibp", Method::Ibp), ("crown-ibp", Method::CrownIbp), ("crown", Method::Crown)];
-const SPLITS: [(&str, SplitChoice); 3] =
-    [("relu splits", SplitChoice::Relus), ("input splits", SplitChoice::Inputs), ("auto", SplitChoice::Auto)];
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}: expected a number")))
-}
-
-/// How often each verdict was given.
-#[derive(Default)]
-struct Counts {
-    rows: Vec<(String, [u64; 3])>,
-    bounds: u64,
-}
-
-impl Counts {
-    fn add(&mut self, what: &str, verdict: &Verdict) {
-        let place = self.rows.iter().position(|(name, _)| name == what).unwrap_or_else(|| {
-            self.rows.push((what.to_owned(), [0; 3]));
-            self.rows.len() - 1
-        });
-        let column = match verdict {
-            Verdict::Verified => 0,
-            Verdict::Falsified(_) => 1,
-            Verdict::Unknown(_) => 2,
-        };
-        self.rows[place].1[column] += 1;
-    }
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, [verified, falsified, unknown]) in &self.rows {
-            let share = 100.0 * *unknown as f64 / (verified + falsified + unknown) as f64;
-            writeln!(f, "{what}: {verified} verified, {falsified} falsified, {unknown} unknown ({share:.1} %)")?;
-        }
-        writeln!(f, "{} bounds of outputs compared with {SAMPLES} samples each", self.bounds)
-    }
-}
-
-fn decide(device: &Device, network: &Network, property: &Property, split: SplitChoice, subdomains: u64) -> Verdict {
-    let limits = Limits { subdomains: Some(subdomains), ..Limits::default() };
-    let options = VerifyOptions { limits, split, ..VerifyOptions::default() };
-    let outcome = Verify { network, property, device }.run(&options, &mut Silent).unwrap();
-    if let Device::Gpu(_) = device {
-        assert!(is_expected(outcome.fallback.as_deref(), network), "{:?}", outcome.fallback);
-    }
-    outcome.verdict
-}
-
-/// Sigmoid and tanh have no kernel of lanes; nothing else may keep a device from a search.
-fn is_expected(fallback: Option<&str>, network: &Network) -> bool {
-    let is_smooth = |node: &network::Node| matches!(node.op, Op::Activation(Activation::Sigmoid | Activation::Tanh));
-    let is_excused = || network.nodes().iter().any(is_smooth);
-    fallback.is_none_or(|why| why.contains("optimised bounds only") && is_excused())
-}
-
-/// A counterexample lies in its region, and the network violates the property there in f64 and in f32.
-fn check_counterexample(network: &Network, property: &Property, found: &Counterexample, place: &str) {
-    let region = &property.disjuncts[found.disjunct].region;
-    let is_inside =
-        (0..property.n_inputs).all(|i| region.lower[i] <= found.input[i] && found.input[i] <= region.upper[i]);
-    assert!(is_inside, "{place}: a counterexample outside its region: {found:?}");
-    let y: Vec<f64> = network.evaluate(&found.input).unwrap();
-    assert!(property.violated_at(&found.input, &y).is_some(), "{place}: no violation: {found:?}");
-    let x: Vec<f32> = found.input.iter().map(|&x| x as f32).collect();
-    let y: Vec<f64> = network.evaluate(&x).unwrap().into_iter().map(f64::from).collect();
-    assert!(property.violated_at(&found.input, &y).is_some(), "{place}: no violation in f32: {found:?}");
-}
 
 /// Verdicts against the enumerated truth.
 fn enumerated(seed: u64, devices: &[(&str, &Device)], counts: &mut Counts) {
@@ -122,19 +47,6 @@ fn enumerated(seed: u64, devices: &[(&str, &Device)], counts: &mut Counts) {
     }
 }
 
-/// What evaluation in f64 may itself be off by.
-fn room(y: f64) -> f64 {
-    1e-10 * (1.0 + y.abs())
-}
-
-fn compare(bounds: &Bounds, [least, most]: [&[f64]; 2], place: &str, counts: &mut Counts) {
-    for k in 0..least.len() {
-        assert!(bounds.lower[k] <= least[k] + room(least[k]), "{place}: {} is above {}", bounds.lower[k], least[k]);
-        assert!(bounds.upper[k] >= most[k] - room(most[k]), "{place}: {} is below {}", bounds.upper[k], most[k]);
-    }
-    counts.bounds += least.len() as u64;
-}
-
 /// Bounds and verdicts against samples.
 fn sampled(seed: u64, devices: &[(&str, &Device)], counts: &mut Counts) {
     let mut stream = Stream(seed.wrapping_mul(0x1234_5678_9abc_def1));
@@ -150,27 +62,8 @@ fn sampled(seed: u64, devices: &[(&str, &Device)], counts: &mut Counts) {
             (least[k], most[k]) = (least[k].min(y), most[k].max(y));
         }
     }
-    let shared = Arc::new(network.clone());
-    let batch = Batch::enclosing(&lower, &upper);
-    for (name, device) in devices {
-        for (method_name, method) in METHODS {
-            let recipe = Recipe { method, both_ends: true, ..Recipe::default() };
-            let engine = BoundEngine::new(device, Arc::clone(&shared), &region, recipe).unwrap();
-            let place = format!("sampled, seed {seed}, {name}, {method_name}");
-            compare(&engine.bound(&batch, Wanted::default()).unwrap(), [&least, &most], &place, counts);
-            if let Device::Gpu(_) = device {
-                assert_eq!(engine.fallback(), None, "{place}");
-            }
-        }
-    }
-    for (name, device) in devices {
-        let recipe = Recipe { both_ends: true, optimised: Optimised::Everything, ..Recipe::default() };
-        let engine = BoundEngine::new(device, Arc::clone(&shared), &region, recipe).unwrap();
-        let ascent = Ascent { steps: 5, ..Ascent::default() };
-        let place = format!("sampled, seed {seed}, {name}, alpha-crown");
-        compare(&engine.bound_optimised(&batch, ascent).unwrap(), [&least, &most], &place, counts);
-        assert!(is_expected(engine.fallback(), &network), "{place}: {:?}", engine.fallback());
-    }
+    let place = format!("sampled, seed {seed}");
+    compare_bounds(&Arc::new(network.clone()), &region, [&least, &most], devices, &place, counts);
     // Can an output be as small as this? Below what samples reach, at it, or above.
     let output = stream.below(n_outputs);
     let width = most[output] - least[output];
@@ -197,20 +90,10 @@ fn sampled(seed: u64, devices: &[(&str, &Device)], counts: &mut Counts) {
     }
 }
 
-#[cfg(feature = "gpu")]
-fn gpu() -> Option<Device> {
-    adapter::device()
-}
-
-#[cfg(not(feature = "gpu"))]
-fn gpu() -> Option<Device> {
-    None
-}
-
 #[test]
 fn no_random_network_is_verified_wrongly() {
     let (n, start) = (number("DIADEM_CAMPAIGN_NETWORKS").unwrap_or(SHORT), number("DIADEM_CAMPAIGN_SEED").unwrap_or(0));
-    let (host, gpu) = (Device::Host, gpu());
+    let (host, gpu) = (Device::Host, trial::gpu());
     let mut counts = Counts::default();
     for seed in start..start + n {
         let mut devices = vec![("host", &host)];
@@ -226,11 +109,5 @@ fn no_random_network_is_verified_wrongly() {
         }
     }
     let _ = writeln!(std::io::stderr(), "{n} networks\n{counts}");
-    for (what, [verified, falsified, unknown]) in &counts.rows {
-        let all = verified + falsified + unknown;
-        assert!(
-            all < 20 || (*verified > 0 && *falsified > 0 && 4 * unknown < 3 * all),
-            "{what} decides too little: {counts}"
-        );
-    }
+    counts.check_that_much_is_decided();
 }
