@@ -14,6 +14,7 @@ mod tests;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::frame::Frame;
 use super::kernel::{Bindings, Kernel, UNIFORM_STRIDE};
@@ -317,11 +318,16 @@ impl GpuLanes {
         let Shared { device, queue, faults, .. } = &*self.shared;
         let ticket = self.shared.next_ticket();
         self.upload((plan, layout), task, batch, ticket)?;
-        let steps = task.ascent.steps;
+        let is_over = || task.ascent.until.is_some_and(|until| Instant::now() >= until);
+        let mut steps = task.ascent.steps;
         let per_submission = (self.most_flop / (pass.flop * batch.tiles.len() as f64)).clamp(1.0, 1e6) as usize;
         let mut first = 0;
         let mut is_first = true;
         while first <= steps {
+            if is_over() {
+                // One more look, which moves nothing.
+                steps = first;
+            }
             let last = (first + per_submission).min(steps + 1);
             faults.catch(device, || {
                 let mut recording = Recording::new(self, (plan, layout), batch);
@@ -351,7 +357,7 @@ impl GpuLanes {
         let mut places = Places::default();
         let n_bytes = faults.catch(device, || {
             let mut recording = Recording::new(self, (plan, layout), batch);
-            recording.end(pass, steps + 1, task.keep);
+            recording.end(pass, task.ascent.steps + 1, task.keep);
             places = recording.results(&self.needs, task.keep);
             let n_bytes = recording.copied;
             queue.submit([recording.finish()]);

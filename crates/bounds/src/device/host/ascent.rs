@@ -22,7 +22,7 @@ pub struct Ascent {
     pub decay: f64,
     /// How far beyond zero an output's bound must be before its lane rests.
     pub margin: f64,
-    /// When the host leaves off with what has been reached: nothing is updated after that. A device goes on.
+    /// When to leave off with what has been reached: nothing is updated after that (on a device, once what it was given is done).
     pub until: Option<Instant>,
 }
 

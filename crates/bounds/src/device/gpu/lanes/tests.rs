@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use network::Network;
 
 use super::schedule::LaneSchedule;
@@ -702,5 +704,18 @@ fn lanes_that_rest_drop_out() {
     let apart = lanes.ascend(&task(Goal::Tightest, &all)).unwrap().unwrap();
     for (lane, (apart, together)) in apart.iter().zip(&tightest).enumerate() {
         assert!((apart.bound - together.bound).abs() < 1e-4 * (1.0 + together.bound.abs()), "lane {lane}");
+    } // Once the time is up, a look is all there is, and it is that of no steps; between two submissions, something between.
+    let with = |ascent: &Ascent| lanes.ascend(&LaneTask { ascent, ..task(Goal::Tightest, &all) }).unwrap().unwrap();
+    let looked = with(&Ascent { steps: 0, ..ascent });
+    let late = with(&Ascent { until: Some(Instant::now()), ..ascent });
+    let begun = with(&Ascent { until: Some(Instant::now() + Duration::from_millis(20)), ..ascent });
+    for (lane, looked) in looked.iter().enumerate() {
+        let [least, most] = [looked, &tightest[lane]].map(|end| (end.bound, 1e-4 * (1.0 + end.bound.abs())));
+        assert!((late[lane].bound - least.0).abs() < least.1, "lane {lane}: {} without time", late[lane].bound);
+        assert!(
+            (least.0 - least.1..=most.0 + most.1).contains(&begun[lane].bound),
+            "lane {lane}: {}",
+            begun[lane].bound
+        );
     }
 }
