@@ -94,14 +94,17 @@ impl Dyadic {
         // A shift of a negative number rounds towards −∞.
         let top: BigInt = &self.integer >> shift;
         let exponent = self.exponent + shift;
-        // At most 2⁵³ in magnitude, or few bits far up.
+        // At most 2⁵³ in magnitude.
         let Ok(top) = i64::try_from(top) else { return f64::NEG_INFINITY };
+        let bits = i64::from(i64::BITS - top.unsigned_abs().leading_zeros());
         if top == 0 {
             0.0
-        } else if exponent > 971 {
+        } else if bits + exponent > 1024 {
             if top > 0 { f64::MAX } else { f64::NEG_INFINITY }
         } else {
-            top as f64 * power_of_two(exponent)
+            // Few bits may lie far up, where their power of two alone is no float.
+            let up = (exponent - 971).max(0);
+            (top << up) as f64 * power_of_two(exponent - up)
         }
     }
 }
@@ -178,6 +181,7 @@ mod tests {
             -8.0..8.0f64,
             Just(0.0),
             Just(f64::MAX),
+            (900..1024i32, -4..4i32).prop_map(|(up, n)| f64::from(n) / 4.0 * 2.0_f64.powi(up)),
             Just(5e-324),
             Just(-5e-324),
             (-40..40i32).prop_map(f64::from),
@@ -197,6 +201,19 @@ mod tests {
         assert_eq!((tiny.float_below(), (-tiny).float_below()), (0.0, -5e-324));
         let huge = Dyadic::from(f64::MAX).times(2.0);
         assert_eq!((huge.float_below(), (-huge).float_below()), (f64::MAX, f64::NEG_INFINITY));
+    }
+
+    #[test]
+    fn few_bits_far_up_come_back_and_what_is_beyond_does_not() {
+        let top = 2.0_f64.powi(1023);
+        for x in [top, 1.5 * top, -9.714222454522456e307, 3.0 * 2.0_f64.powi(1020), f64::MAX] {
+            let [above, below] = [Dyadic::from(x), Dyadic::from(-x)];
+            assert_eq!((above.float_below(), below.float_below()), (x, -x));
+        }
+        let beyond = Dyadic::from(top) + Dyadic::from(top);
+        assert_eq!((beyond.float_below(), (-beyond).float_below()), (f64::MAX, f64::NEG_INFINITY));
+        let near = Dyadic::from(f64::MAX) + Dyadic::from(1.0);
+        assert_eq!((near.float_below(), (-near).float_below()), (f64::MAX, f64::NEG_INFINITY));
     }
 
     proptest! {
