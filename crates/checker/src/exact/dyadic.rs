@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn few_bits_far_up_come_back_and_what_is_beyond_does_not() {
         let top = 2.0_f64.powi(1023);
-        for x in [top, 1.5 * top, -9.714222454522456e307, 3.0 * 2.0_f64.powi(1020), f64::MAX] {
+        for x in [top, 1.5 * top, -0.75 * top, 3.0 * 2.0_f64.powi(1020), f64::MAX] {
             let [above, below] = [Dyadic::from(x), Dyadic::from(-x)];
             assert_eq!((above.float_below(), below.float_below()), (x, -x));
         }
