@@ -392,19 +392,20 @@ impl FineTune<'_> {
         (examples, targets, chase): (&[Example], &[Target], &Chase),
         random: &mut Random,
     ) -> Tensor<1> {
-        let inside: Vec<&[f32]> =
-            chase.rows().into_iter().chain(examples.iter().map(|example| example.input.as_slice())).collect();
-        let mut rows = Vec::new();
-        if self.settings.locality > 0.0 && !inside.is_empty() {
-            let around = |&i: &usize, random: &mut Random| {
-                let one = inside[random.below(inside.len())];
-                self.mixture(one, self.train.sample(i), random)
-            };
-            rows.extend(batch.iter().map(|i| around(i, random)));
-            rows.retain(|row| !targets.iter().any(|target| target.region.contains(row)));
+        let nothing = || Tensor::zeros([1], &classifier.training_device());
+        if self.settings.locality == 0.0 {
+            return nothing();
         }
+        let mut inside = chase.rows();
+        inside.extend(examples.iter().map(|example| example.input.as_slice()));
+        if inside.is_empty() {
+            return nothing();
+        }
+        let around = |&i: &usize| self.mixture(inside[random.below(inside.len())], self.train.sample(i), random);
+        let mut rows: Vec<Vec<f32>> = batch.iter().map(around).collect();
+        rows.retain(|row| !targets.iter().any(|target| target.region.contains(row)));
         if rows.is_empty() {
-            return Tensor::zeros([1], &classifier.training_device());
+            return nothing();
         }
         moved(classifier, start, &rows).mul_scalar(self.settings.locality)
     }

@@ -704,7 +704,8 @@ fn lanes_that_rest_drop_out() {
     let apart = lanes.ascend(&task(Goal::Tightest, &all)).unwrap().unwrap();
     for (lane, (apart, together)) in apart.iter().zip(&tightest).enumerate() {
         assert!((apart.bound - together.bound).abs() < 1e-4 * (1.0 + together.bound.abs()), "lane {lane}");
-    } // Once the time is up, a look is all there is, and it is that of no steps; between two submissions, something between.
+    }
+    // Once the time is up, a look is all there is, and it is that of no steps; between two submissions, something between.
     let with = |ascent: &Ascent| lanes.ascend(&LaneTask { ascent, ..task(Goal::Tightest, &all) }).unwrap().unwrap();
     let looked = with(&Ascent { steps: 0, ..ascent });
     let late = with(&Ascent { until: Some(Instant::now()), ..ascent });
