@@ -169,7 +169,8 @@ pub struct TuningSpec {
     pub penalty_increase: Option<f64>,
     /// Most epochs of a round
     pub epochs: Option<usize>,
-    /// Epochs more once everything is repaired, with a learning rate that falls to zero
+    /// The last epochs of a round, with a learning rate that falls to zero: from the first in which everything is repaired, or as many
+    /// as are left
     pub settle: Option<usize>,
     /// Random changes of training images
     pub augment: Option<Augment>,

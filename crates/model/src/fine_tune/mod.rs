@@ -58,7 +58,8 @@ pub struct FineTuneSettings {
     pub penalty_increase: f64,
     /// Most epochs
     pub epochs: usize,
-    /// Epochs more once everything is repaired, with a learning rate that falls to zero: the best state of them is kept
+    /// The last epochs, with a learning rate that falls to zero: from the first in which everything is repaired, or as many as are
+    /// left of `epochs`
     pub settle: usize,
     /// Random changes of training images
     pub augment: Option<Augment>,
@@ -225,7 +226,11 @@ impl FineTune<'_> {
             TuneEnding::Finished
         };
         let mut settled_from: Option<usize> = None;
+        let forced = self.settings.epochs.saturating_sub(self.settings.settle);
         'epochs: for epoch in 1..=self.settings.epochs {
+            if self.settings.settle > 0 && epoch > forced {
+                settled_from.get_or_insert(forced);
+            }
             shuffle.shuffle(&mut order);
             let share = settled_from.map_or(0.0, |from| (epoch - from) as f64 / (self.settings.settle + 1) as f64);
             let lr = self.settings.lr * 0.5 * (1.0 + (std::f64::consts::PI * share).cos());
@@ -240,14 +245,14 @@ impl FineTune<'_> {
                 ) + self.forgotten(classifier, batch, &start, &mut mixing)
                     + self.spread(classifier, batch, &start, (examples, targets, &chase), &mut mixing);
                 if !floats(loss.clone().inner())[0].is_finite() {
-                    ending = if settled_from.is_some() { ending } else { TuneEnding::Diverged };
+                    ending = if ending == TuneEnding::Repaired { ending } else { TuneEnding::Diverged };
                     break 'epochs;
                 }
                 let gradients = GradientsParams::from_grads(loss.backward(), &classifier.weights);
                 classifier.weights = optimizer.step(lr, classifier.weights.clone(), gradients);
             }
             if !classifier.is_finite() {
-                ending = if settled_from.is_some() { ending } else { TuneEnding::Diverged };
+                ending = if ending == TuneEnding::Repaired { ending } else { TuneEnding::Diverged };
                 break;
             }
             let record = self.record(classifier, (examples, targets), &mut chase, epoch)?;
