@@ -204,8 +204,18 @@ pub struct LimitSpec {
     pub answer_s: Option<f64>,
     /// Subdomains for one answer
     pub max_subdomains: Option<u64>,
-    /// By how much accuracy, a share, may fall on samples that are held back for it; weights below are not kept
+    /// By how much accuracy, a share, may fall on samples that are held back for it, beyond two standard errors of so few samples;
+    /// weights below are not kept
     pub accuracy_loss: f64,
+}
+
+impl LimitSpec {
+    /// The least accuracy on `n` samples that says, with what was reached before the changes, that no more was lost.
+    pub fn floor(&self, before: f64, n: usize) -> f64 {
+        let n = n as f64;
+        let share = (before * n + 1.0) / (n + 2.0);
+        (before - self.accuracy_loss - 2.0 * (share * (1.0 - share) / n).sqrt()).clamp(0.0, 1.0)
+    }
 }
 
 impl Default for LimitSpec {
@@ -215,10 +225,10 @@ impl Default for LimitSpec {
 }
 
 impl TuningSpec {
-    /// The settings of fine-tuning, but for the floor.
-    pub fn settings(&self) -> FineTuneSettings {
+    /// The settings of fine-tuning on so many training samples, but for the floor.
+    pub fn settings(&self, n_samples: usize) -> FineTuneSettings {
         let base = match self.method {
-            MethodSpec::Thorough => FineTuneSettings::thorough(),
+            MethodSpec::Thorough => FineTuneSettings::thorough(n_samples),
             MethodSpec::Penalty => FineTuneSettings::default(),
         };
         FineTuneSettings {
@@ -327,7 +337,7 @@ impl RepairJob {
         if let StartSpec::Train(train) = &self.start {
             train.training.check()?;
         }
-        self.tuning.settings().check()?;
+        self.tuning.settings(1).check()?;
         self.certify.check()?;
         let LimitSpec { time_s, answer_s, accuracy_loss, .. } = &self.limits;
         if [time_s, answer_s].into_iter().flatten().any(|limit| limit.is_nan() || *limit <= 0.0) {

@@ -150,20 +150,22 @@ impl Default for FineTuneSettings {
 }
 
 impl FineTuneSettings {
-    /// A margin, attacks, and everything that keeps what was known, besides the penalties; the floor and the bounds' weight are the
+    /// A margin, attacks, and training goes on with changed samples besides the penalties; the floor and the bounds' weight are the
     /// caller's.
-    pub fn thorough() -> Self {
+    ///
+    /// For so many training samples: settling takes four thousand steps, but between 6 and 100 epochs.
+    pub fn thorough(n_samples: usize) -> Self {
         let augment = Augment { brightness: 0.8, contrast: 0.5, ..Augment::default() };
+        let base = Self::default();
+        let settle = 4_000_usize.div_ceil(n_samples.div_ceil(base.batch_size).max(1)).clamp(6, 100);
         Self {
-            lr: 0.001,
-            settle: 6,
+            lr: 0.005,
+            epochs: 2 * settle,
+            settle,
             augment: Some(augment),
-            margin: 0.05,
+            margin: 0.2,
             attacks: 16,
-            rehearsal: 2.0,
-            locality: 1.0,
-            proximity: 0.03,
-            ..Self::default()
+            ..base
         }
     }
 
@@ -195,8 +197,9 @@ impl FineTuneSettings {
 impl FineTune<'_> {
     /// Fine-tunes the classifier in place; batch normalisations keep their statistics.
     ///
-    /// What is kept is, among the states after each epoch with accuracy at or above the floor (and the start), the one with most
-    /// examples repaired, then most regions held, then most regions bounded, then the highest accuracy. The record says what that is.
+    /// What is kept is, among the states after each epoch with accuracy at or above the floor (and the start), one with most examples
+    /// repaired, then most regions held, then most regions bounded if bounds have a weight: the last of these whose accuracy is within
+    /// one standard error of their highest. The record says what that is.
     ///
     /// # Errors
     /// When settings have no meaning, or data, examples or targets do not fit the classifier.
@@ -220,6 +223,7 @@ impl FineTune<'_> {
         let mut drawing = Random::new(self.seed, 0xd4a3);
         let mut chase = Chase::new(targets, self.settings.attacks, self.seed);
         let mut best = (self.record(classifier, (examples, targets), &mut chase, 0)?, classifier.clone());
+        let mut highest = best.0.accuracy;
         let mut ending = if self.is_repaired(&best.0, examples, targets) {
             return Ok((TuneEnding::Repaired, best.0));
         } else {
@@ -256,8 +260,12 @@ impl FineTune<'_> {
                 break;
             }
             let record = self.record(classifier, (examples, targets), &mut chase, epoch)?;
-            if record.accuracy >= self.settings.floor && is_better(&record, &best.0, self.settings.floor) {
-                best = (record, classifier.clone());
+            if record.accuracy >= self.settings.floor {
+                let order = self.rank(&record).cmp(&self.rank(&best.0));
+                if order.is_gt() || (order.is_eq() && record.accuracy >= highest - self.chance(highest)) {
+                    highest = if order.is_gt() { record.accuracy } else { highest.max(record.accuracy) };
+                    best = (record, classifier.clone());
+                }
             }
             let heard = observer(&record);
             if self.is_repaired(&record, examples, targets) {
@@ -280,6 +288,17 @@ impl FineTune<'_> {
         }
         *classifier = best.1;
         Ok((ending, best.0))
+    }
+
+    /// What a state is preferred for, before its accuracy.
+    fn rank(&self, record: &TuneRecord) -> (bool, usize, usize, usize) {
+        let bounded = if self.settings.bound_weight > 0.0 { record.bounded } else { 0 };
+        (record.accuracy >= self.settings.floor, record.repaired, record.held, bounded)
+    }
+
+    /// The standard error of an accuracy on the validation samples.
+    fn chance(&self, accuracy: f64) -> f64 {
+        (accuracy * (1.0 - accuracy) / self.validation.len() as f64).sqrt()
     }
 
     fn is_enough(&self, margin: f64) -> bool {
@@ -436,12 +455,6 @@ fn moved(classifier: &Classifier, start: &Weights, rows: &[Vec<f32>]) -> Tensor<
 fn distance(scores: Tensor<2>, others: Tensor<2>) -> Tensor<1> {
     let said = softmax(others.detach(), 1);
     (log_softmax(scores, 1) * said).sum_dim(1).mean().neg()
-}
-
-/// Whether a state that is at or above the floor is to be preferred.
-fn is_better(record: &TuneRecord, best: &TuneRecord, floor: f64) -> bool {
-    let key = |record: &TuneRecord| (record.accuracy >= floor, record.repaired, record.held, record.bounded);
-    key(record) > key(best) || (key(record) == key(best) && record.accuracy > best.accuracy)
 }
 
 /// By how much what is wanted holds at every example.

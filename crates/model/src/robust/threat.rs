@@ -121,17 +121,14 @@ impl Threat {
             }
             Self::Patch(..) => {}
             Self::Ssim(threshold) => {
-                if ssim(x, target.sample) < threshold {
+                let way = Way::new(target.sample, x);
+                if way.similarity(1.0) < threshold {
                     // The set is convex for such thresholds as matter, so that similarity falls along the way.
-                    let full = x.to_vec();
                     let (mut inside, mut outside) = (0.0, 1.0);
                     for _ in 0..20 {
                         let middle = 0.5 * (inside + outside);
-                        x.copy_from_slice(&full);
-                        pull(x, target.sample, middle);
-                        if ssim(x, target.sample) >= threshold { inside = middle } else { outside = middle }
+                        if way.similarity(middle) >= threshold { inside = middle } else { outside = middle }
                     }
-                    x.copy_from_slice(&full);
                     pull(x, target.sample, inside);
                 }
             }
@@ -160,14 +157,38 @@ fn spread(x: &[f32]) -> f64 {
 
 /// Structural similarity over one window, moments divided by `n` (Wang et al. 2004).
 pub(crate) fn ssim(x: &[f32], y: &[f32]) -> f64 {
-    let n = x.len() as f64;
-    let mean = |x: &[f32]| x.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
-    let (mx, my) = (mean(x), mean(y));
-    let moment = |x: &[f32], mx: f64, y: &[f32], my: f64| {
-        x.iter().zip(y).map(|(&a, &b)| (f64::from(a) - mx) * (f64::from(b) - my)).sum::<f64>() / n
-    };
-    let (vx, vy, covariance) = (moment(x, mx, x, mx), moment(y, my, y, my), moment(x, mx, y, my));
-    (2.0 * mx * my + C1) * (2.0 * covariance + C2) / ((mx * mx + my * my + C1) * (vx + vy + C2))
+    Way::new(y, x).similarity(1.0)
+}
+
+/// The moments of everything between a sample and `x`: on the way, means are linear and variances quadratic.
+struct Way {
+    /// The sample's mean, and that of the difference of both.
+    means: [f64; 2],
+    /// The sample's variance, its covariance with the difference, and the difference's variance.
+    moments: [f64; 3],
+}
+
+impl Way {
+    fn new(sample: &[f32], x: &[f32]) -> Self {
+        let pairs = || sample.iter().zip(x).map(|(&s, &v)| [f64::from(s), f64::from(v) - f64::from(s)]);
+        let n = sample.len() as f64;
+        let sums = pairs().fold([0.0; 2], |sums, [s, d]| [sums[0] + s, sums[1] + d]);
+        let means = sums.map(|sum| sum / n);
+        let products = pairs().fold([0.0; 3], |sums, [s, d]| {
+            let [s, d] = [s - means[0], d - means[1]];
+            [sums[0] + s * s, sums[1] + s * d, sums[2] + d * d]
+        });
+        Self { means, moments: products.map(|sum| sum / n) }
+    }
+
+    /// The similarity to the sample at this share of the way.
+    fn similarity(&self, share: f64) -> f64 {
+        let [my, vy] = [self.means[0], self.moments[0]];
+        let mx = my + share * self.means[1];
+        let covariance = vy + share * self.moments[1];
+        let vx = vy + share * (2.0 * self.moments[1] + share * self.moments[2]);
+        (2.0 * mx * my + C1) * (2.0 * covariance + C2) / ((mx * mx + my * my + C1) * (vx + vy + C2))
+    }
 }
 
 #[cfg(test)]
@@ -201,5 +222,28 @@ mod tests {
         let x = attacked(Threat::Ssim(0.95));
         let similarity = ssim(&x, &SAMPLE);
         assert!((0.95 - 1e-4..1.0).contains(&similarity), "{similarity}");
+    }
+
+    #[test]
+    fn similarity_on_the_way_is_that_of_the_points_there() {
+        let mut random = Random::new(6, 0);
+        for _ in 0..100 {
+            let far: Vec<f32> = SAMPLE.iter().map(|_| random.unit() as f32).collect();
+            let way = Way::new(&SAMPLE, &far);
+            for share in [0.0, 0.1, 0.5, 0.9, 1.0] {
+                let x: Vec<f64> =
+                    SAMPLE.iter().zip(&far).map(|(&s, &v)| f64::from(s) + share * f64::from(v - s)).collect();
+                // By its definition.
+                let mean = |f: &dyn Fn(usize) -> f64| (0..16).map(f).sum::<f64>() / 16.0;
+                let y = |i: usize| f64::from(SAMPLE[i]);
+                let (mx, my) = (mean(&|i| x[i]), mean(&y));
+                let (vx, vy) = (mean(&|i| (x[i] - mx).powi(2)), mean(&|i| (y(i) - my).powi(2)));
+                let covariance = mean(&|i| (x[i] - mx) * (y(i) - my));
+                let luminance = (2.0 * mx * my + C1) / (mx * mx + my * my + C1);
+                let structure = (2.0 * covariance + C2) / (vx + vy + C2);
+                let similarity = way.similarity(share);
+                assert!((similarity - luminance * structure).abs() < 1e-6, "{similarity} {}", luminance * structure);
+            }
+        }
     }
 }
