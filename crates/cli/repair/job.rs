@@ -147,8 +147,8 @@ pub enum ImageSpec {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MethodSpec {
-    /// Several counterexamples per round, a margin, attacks while training, nearness to the weights before, and bounds where a proof
-    /// fails
+    /// Several counterexamples per round, a margin, attacks while training goes on with steps that fall to zero, and bounds where a
+    /// proof fails
     #[default]
     Thorough,
     /// One counterexample per round, with growing penalties, as semantic-robustness-verification does
@@ -424,4 +424,18 @@ impl RepairJob {
 
 fn default_out() -> PathBuf {
     "runs".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LimitSpec;
+
+    #[test]
+    fn a_floor_allows_for_chance_in_few_samples() {
+        let limits = LimitSpec { accuracy_loss: 0.02, ..LimitSpec::default() };
+        // Two standard errors: 2 √(0.9 · 0.1 / n).
+        assert!((limits.floor(0.9, 1_000_000) - 0.8794).abs() < 1e-5);
+        assert!((limits.floor(0.9, 100) - 0.82).abs() < 5e-3);
+        assert!(limits.floor(1.0, 50) < 0.98 && limits.floor(0.01, 50) == 0.0);
+    }
 }

@@ -78,9 +78,14 @@ impl Oracle {
 
 impl fmt::Display for Oracle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { programs, exact, refuted, most_binaries, seconds, unsampled, enumerated, difference, confirmed, .. } = self;
+        let Self {
+            programs, exact, refuted, most_binaries, seconds, unsampled, enumerated, difference, confirmed, ..
+        } = self;
         let mean = self.binaries as f64 / *programs as f64;
-        writeln!(f, "{programs} programs, {exact} exact, {refuted} wrong; {mean:.1} binaries, at most {most_binaries}; {seconds:.0} s")?;
+        writeln!(
+            f,
+            "{programs} programs, {exact} exact, {refuted} wrong; {mean:.1} binaries, at most {most_binaries}; {seconds:.0} s"
+        )?;
         writeln!(f, "{unsampled} where {SAMPLES} samples miss the least value by a hundredth of the outputs' width")?;
         writeln!(f, "{enumerated} enumerated disjuncts, the largest difference {difference:.1e}")?;
         writeln!(f, "{confirmed} verdicts confirmed by a truth that is exact and clear of the threshold")

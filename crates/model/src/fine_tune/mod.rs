@@ -46,7 +46,7 @@ pub struct Target {
 /// How weights are changed so that examples and regions have what is wanted of them.
 ///
 /// By default this is the penalty method of *semantic-robustness-verification*, but that ties do not count as repaired and epochs are
-/// limited: `margin`, `attacks`, `bound_weight`, `proximity` and `floor` go past it; [`Self::thorough`] has them all.
+/// limited: all else goes past it; [`Self::thorough`] is what repairs best.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FineTuneSettings {
@@ -158,15 +158,7 @@ impl FineTuneSettings {
         let augment = Augment { brightness: 0.8, contrast: 0.5, ..Augment::default() };
         let base = Self::default();
         let settle = 4_000_usize.div_ceil(n_samples.div_ceil(base.batch_size).max(1)).clamp(6, 100);
-        Self {
-            lr: 0.005,
-            epochs: 2 * settle,
-            settle,
-            augment: Some(augment),
-            margin: 0.2,
-            attacks: 16,
-            ..base
-        }
+        Self { lr: 0.005, epochs: 2 * settle, settle, augment: Some(augment), margin: 0.2, attacks: 16, ..base }
     }
 
     /// Checks every number.
@@ -230,13 +222,14 @@ impl FineTune<'_> {
             TuneEnding::Finished
         };
         let mut settled_from: Option<usize> = None;
-        let forced = self.settings.epochs.saturating_sub(self.settings.settle);
+        let settle = self.settings.settle.min(self.settings.epochs);
+        let forced = self.settings.epochs - settle;
         'epochs: for epoch in 1..=self.settings.epochs {
-            if self.settings.settle > 0 && epoch > forced {
+            if settle > 0 && epoch > forced {
                 settled_from.get_or_insert(forced);
             }
             shuffle.shuffle(&mut order);
-            let share = settled_from.map_or(0.0, |from| (epoch - from) as f64 / (self.settings.settle + 1) as f64);
+            let share = settled_from.map_or(0.0, |from| (epoch - from) as f64 / (settle + 1) as f64);
             let lr = self.settings.lr * 0.5 * (1.0 + (std::f64::consts::PI * share).cos());
             for batch in order.chunks(self.settings.batch_size) {
                 chase.step(classifier);
@@ -272,7 +265,7 @@ impl FineTune<'_> {
                 ending = TuneEnding::Repaired;
                 settled_from.get_or_insert(epoch);
             }
-            if settled_from.is_some_and(|from| epoch >= from + self.settings.settle) {
+            if settled_from.is_some_and(|from| epoch >= from + settle) {
                 break;
             }
             if heard.is_break() {

@@ -103,6 +103,31 @@ fn weights_below_the_floor_are_not_kept() {
 }
 
 #[test]
+fn settling_begins_at_the_latest_when_as_many_epochs_are_left() {
+    let (classifier, data, validation, examples) = wronged();
+    let run = |settle: usize| {
+        let settings = FineTuneSettings { epochs: 40, settle, margin: 0.2, ..FineTuneSettings::default() };
+        let tune = FineTune { settings: &settings, train: &data, validation: &validation, seed: 2 };
+        let mut tuned = classifier.clone();
+        let mut epochs = 0;
+        let mut count = |_: &model::TuneRecord| {
+            epochs += 1;
+            ControlFlow::Continue(())
+        };
+        let (ending, record) = tune.run(&mut tuned, &examples, &[], &mut count).unwrap();
+        assert_eq!((ending, record.repaired), (TuneEnding::Repaired, 5), "{settle}");
+        (epochs, tuned.state())
+    };
+    // Without settling the first repaired state ends it; with little, so many epochs after that; with much, all epochs are taken.
+    let (first, _) = run(0);
+    let (with_three, _) = run(3);
+    let (all, settled) = run(40);
+    assert!(first + 3 < 40 && with_three == first + 3, "{first} {with_three}");
+    assert_eq!(all, 40);
+    assert!(run(1000) == (all, settled.clone()) && run(39).1 != settled);
+}
+
+#[test]
 fn what_is_repaired_already_stays_as_it_is() {
     let (classifier, data, validation, examples) = wronged();
     let mut tuned = classifier.clone();
