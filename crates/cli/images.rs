@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
-use ::image::{DynamicImage, ImageError, ImageFormat, ImageReader, Limits};
+use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use anyhow::{Context, Result, anyhow, bail};
 use network::{ErrorKind, Image, Network, NodeId};
 
@@ -94,10 +94,16 @@ pub fn decode(bytes: impl BufRead + Seek, path: &Path) -> Result<Image> {
     (limits.max_image_width, limits.max_image_height, limits.max_alloc) =
         (Some(LONGEST_SIDE), Some(LONGEST_SIDE), Some(MOST_BYTES));
     reader.limits(limits);
-    let decoded = reader.decode().map_err(|error| match error {
+    let undecodable = |error| match error {
         ImageError::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => unreadable(error),
         error => anyhow!("{}: this is no PNG or JPEG that can be read: {error}", path.display()),
-    })?;
+    };
+    let decoder = reader.into_decoder().map_err(undecodable)?;
+    // Decoders take many times the memory of what they decode.
+    let (width, height) = decoder.dimensions();
+    Image::n_values([decoder.color_type().channel_count().into(), height as usize, width as usize])
+        .map_err(|error| error.in_file(path))?;
+    let decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     of_decoded(&decoded).map_err(|error| error.in_file(path).into())
 }
 
@@ -138,6 +144,20 @@ mod tests {
         assert_eq!(of_decoded(&with_alpha.into()).unwrap().to_8_bit(), [9]);
         let deep = ::image::ImageBuffer::<::image::Luma<u16>, _>::from_raw(2, 1, vec![1_u16, 65535]).unwrap();
         assert_eq!(of_decoded(&deep.into()).unwrap().pixels(), [f64::from(1.0_f32 / 65535.0), 1.0]);
+    }
+
+    #[test]
+    fn what_a_picture_claims_is_checked_before_it_is_decoded() {
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::from(::image::RgbImage::new(16, 16)).write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+        let mut bytes = bytes.into_inner();
+        // Height and width of the frame, and nothing after the first scan's header.
+        let frame = bytes.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
+        bytes[frame + 5..frame + 9].copy_from_slice(&[0x40, 0x07, 0x10, 0x09]);
+        let scan = bytes.windows(2).position(|two| two == [0xff, 0xda]).unwrap();
+        bytes.truncate(scan + 14);
+        let error = decode(Cursor::new(bytes), Path::new("claims.jpg")).unwrap_err().to_string();
+        assert_eq!(error, "claims.jpg: an image of shape [3, 16391, 4105] has more than 67108864 values");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Image files.
 
+use std::io::Cursor;
 use std::path::Path;
 
+use image::{DynamicImage, ImageDecoder, ImageReader};
 use network::Image;
 
 use crate::Error;
@@ -11,8 +13,14 @@ use crate::Error;
 /// A colour image becomes grey by the weights of ITU-R 601, as in Pillow; transparency is dropped.
 pub(super) fn read(path: &Path, channels: usize) -> Result<Image, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let image = image::load_from_memory(&bytes)
-        .map_err(|error| Error::file(path, format!("expected a PNG, JPEG or PPM image: {error}")))?;
+    let unreadable = |error| Error::file(path, format!("expected a PNG, JPEG or PPM image: {error}"));
+    let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(Error::io(path))?;
+    let decoder = reader.into_decoder().map_err(unreadable)?;
+    // Decoders take many times the memory of what they decode.
+    let (width, height) = decoder.dimensions();
+    Image::n_values([decoder.color_type().channel_count().into(), height as usize, width as usize])
+        .map_err(|error| Error::Network(error.in_file(path)))?;
+    let image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     let (width, height) = (image.width() as usize, image.height() as usize);
     let is_grey = !image.color().has_color();
     let samples = match channels {

@@ -43,6 +43,14 @@ impl Image {
         Self::new(shape, bytes.iter().copied().map(scaled).collect())
     }
 
+    /// The number of values of an image of such a shape: what a file claims is checked by this before it is decoded.
+    ///
+    /// # Errors
+    /// When a side is zero or the image is huge.
+    pub fn n_values(shape: [usize; 3]) -> Result<usize, Error> {
+        n_values(shape)
+    }
+
     /// `[channels, height, width]`.
     pub fn shape(&self) -> [usize; 3] {
         self.shape
