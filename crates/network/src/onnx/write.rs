@@ -115,6 +115,18 @@ impl Writer {
                     self.operator("Add", &[&scaled, &offset], &name, Vec::new());
                     return Ok(Value { name, shape: operand.shape.clone() });
                 }
+                if let Some((columns, factors)) = selection(sparse) {
+                    let flat = self.reshaped(operand, &[sparse.n_in]).name;
+                    let (chosen, scaled) = (format!("{name}_chosen"), format!("{name}_scaled"));
+                    let shape = batched(&[columns.len()], 1);
+                    let factor = self.floats(&format!("{name}_factor"), &shape, &factors, node)?;
+                    let offset = self.floats(&format!("{name}_offset"), &shape, &affine.bias, node)?;
+                    let columns = self.integers(&format!("{name}_columns"), &columns);
+                    self.operator("Gather", &[&flat, &columns], &chosen, vec![integer("axis", 1)]);
+                    self.operator("Mul", &[&chosen, &factor], &scaled, Vec::new());
+                    self.operator("Add", &[&scaled, &offset], &name, Vec::new());
+                    return Ok(Value { name, shape: vec![affine.n_out()] });
+                }
                 let n_out = affine.n_out();
                 if n_out.saturating_mul(sparse.n_in) > MAX_FULL {
                     let detail = format!(": a map of {n_out} × {} is too large for a full matrix", sparse.n_in);
@@ -210,19 +222,22 @@ impl Writer {
         if shape.len() == 1 {
             self.operator("Flatten", &[&value.name], &name, vec![integer("axis", 1)]);
         } else {
-            let dims = batched(shape, -1);
-            let raw_data = dims.iter().flat_map(|dim| dim.to_le_bytes()).collect();
-            let target = format!("{name}_shape");
-            self.graph.initializer.push(Tensor {
-                dims: vec![dims.len() as i64],
-                data_type: INT64,
-                name: target.clone(),
-                raw_data: Some(raw_data),
-                ..Tensor::default()
-            });
+            let target = self.integers(&format!("{name}_shape"), &batched(shape, -1));
             self.operator("Reshape", &[&value.name, &target], &name, Vec::new());
         }
         Value { name, shape: shape.to_vec() }
+    }
+
+    /// Adds a constant vector; returns its name.
+    fn integers(&mut self, name: &str, values: &[i64]) -> String {
+        self.graph.initializer.push(Tensor {
+            dims: vec![values.len() as i64],
+            data_type: INT64,
+            name: name.to_owned(),
+            raw_data: Some(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            ..Tensor::default()
+        });
+        name.to_owned()
     }
 
     /// Adds a constant; returns its name.
@@ -301,6 +316,16 @@ fn diagonal(sparse: &Sparse) -> Option<Vec<f64>> {
         }
     }
     Some(factors)
+}
+
+/// Of a map that chooses one column at most for every row, the columns and their factors.
+fn selection(sparse: &Sparse) -> Option<(Vec<i64>, Vec<f64>)> {
+    let row = |ends: &[u32]| match (ends[1] - ends[0], ends[0] as usize) {
+        (0, _) => Some((0, 0.0)),
+        (1, entry) => Some((i64::from(sparse.columns[entry]), sparse.values[entry])),
+        _ => None,
+    };
+    sparse.offsets.windows(2).map(row).collect()
 }
 
 /// A shape with its batch dimension.

@@ -120,6 +120,28 @@ fn another_runtime_agrees() {
 }
 
 #[test]
+fn maps_that_choose_are_written_as_such() {
+    // Every row one column, some none, one column twice: 9,000 × 10,000 in full would be 360 MB.
+    let n_in = 10_000;
+    let mut sparse = Sparse { n_in, offsets: vec![0], columns: Vec::new(), values: Vec::new() };
+    for row in 0..9_000_u32 {
+        if row % 7 != 0 {
+            sparse.columns.push(row * 31 % 10_000);
+            sparse.values.push(f64::from(row % 5) - 1.5);
+        }
+        sparse.offsets.push(sparse.columns.len() as u32);
+    }
+    let mut builder = Network::builder(&[4, 50, 50]).unwrap();
+    let affine = Affine::exact(LinearMap::Sparse(sparse), numbers(9_000, 11));
+    let last = builder.push("choice", Op::Affine(Arc::new(affine)), &[crate::NodeId(0)], &[9_000]).unwrap();
+    let network = builder.build(last).unwrap();
+    let bytes = to_bytes(&network).unwrap();
+    assert!(bytes.len() < 200_000, "{}", bytes.len());
+    let x = numbers(n_in, 12);
+    assert_eq!(from_bytes(&bytes).unwrap().evaluate::<f64>(&x).unwrap(), network.evaluate::<f64>(&x).unwrap());
+}
+
+#[test]
 fn constants_that_do_not_fit_are_refused() {
     let mut builder = Network::builder(&[1]).unwrap();
     let dense = Dense { n_out: 1, n_in: 1, weight: vec![1e300] };
