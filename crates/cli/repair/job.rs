@@ -204,18 +204,8 @@ pub struct LimitSpec {
     pub answer_s: Option<f64>,
     /// Subdomains for one answer
     pub max_subdomains: Option<u64>,
-    /// By how much accuracy, a share, may fall on samples that are held back for it, beyond two standard errors of so few samples;
-    /// weights below are not kept
+    /// By how much accuracy, a share, may fall on samples that are held back for it; weights below are not kept
     pub accuracy_loss: f64,
-}
-
-impl LimitSpec {
-    /// The least accuracy on `n` samples that says, with what was reached before the changes, that no more was lost.
-    pub fn floor(&self, before: f64, n: usize) -> f64 {
-        let n = n as f64;
-        let share = (before * n + 1.0) / (n + 2.0);
-        (before - self.accuracy_loss - 2.0 * (share * (1.0 - share) / n).sqrt()).clamp(0.0, 1.0)
-    }
 }
 
 impl Default for LimitSpec {
@@ -424,18 +414,4 @@ impl RepairJob {
 
 fn default_out() -> PathBuf {
     "runs".into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::LimitSpec;
-
-    #[test]
-    fn a_floor_allows_for_chance_in_few_samples() {
-        let limits = LimitSpec { accuracy_loss: 0.02, ..LimitSpec::default() };
-        // Two standard errors: 2 √(0.9 · 0.1 / n).
-        assert!((limits.floor(0.9, 1_000_000) - 0.8794).abs() < 1e-5);
-        assert!((limits.floor(0.9, 100) - 0.82).abs() < 5e-3);
-        assert!(limits.floor(1.0, 50) < 0.98 && limits.floor(0.01, 50) == 0.0);
-    }
 }

@@ -122,7 +122,7 @@ pub fn run(run: RepairRun, session: &Session) -> Result<Status> {
     }
     let guard = samples.validation.as_ref().unwrap_or(&samples.test);
     let mut settings = job.tuning.settings(samples.train.len());
-    settings.floor = job.limits.floor(classifier.score(guard)?.accuracy, guard.len());
+    settings.floor = (classifier.score(guard)?.accuracy - job.limits.accuracy_loss).clamp(0.0, 1.0);
     let before = measure(&job.certify, &classifier, &folder.path(START), &samples.test, session)?;
     let mut tuner = ModelTuner {
         classifier,

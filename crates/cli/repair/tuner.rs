@@ -36,7 +36,7 @@ pub struct ModelTuner<'a> {
     pub pressure: usize,
     /// How often nothing was found and nothing proved.
     pub n_open: usize,
-    /// How often the changes did not repair what they were asked to: what was learnt before is given up step by step.
+    /// How often the changes did not repair what they were asked to: then steps are smaller, and what was learnt before is given up.
     pub n_failed: usize,
 }
 
@@ -80,7 +80,9 @@ impl ModelTuner<'_> {
     fn settings_now(&self) -> FineTuneSettings {
         let mut settings = self.settings.clone();
         settings.margin *= 1.5_f64.powi(self.pressure.min(6) as i32);
+        // Where that failed: smaller steps, and less of what keeps the old.
         let kept = 0.5_f64.powi(self.n_failed.min(6) as i32);
+        settings.lr *= kept;
         for weight in [&mut settings.memory, &mut settings.rehearsal, &mut settings.locality, &mut settings.proximity] {
             *weight *= kept;
         }

@@ -11,7 +11,7 @@ use highs::{Col, HighsModelStatus, HighsSolutionStatus, RowProblem, Sense};
 use network::{Activation, Affine, BoxRegion, HalfSpace, LinearMap, Network, Op};
 
 /// What `HiGHS` may violate constraints by, and how far from an integer a binary may be. Its own default: at 1e-9 it calls points
-/// optimal that are not (seed 577 has five optima, by presolve and random seed).
+/// optimal that are not (three different ones at seed 577, by presolve and random seed).
 const FEASIBILITY: f64 = 1e-6;
 
 /// A search ends when its ends are that close, in absolute terms; no relative gap is allowed.

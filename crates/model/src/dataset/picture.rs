@@ -50,3 +50,19 @@ pub(super) fn crop(image: &Image, [top, left]: [usize; 2], [height, width]: [usi
 fn grey([red, green, blue]: [u8; 3]) -> u8 {
     ((u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471 + 0x8000) >> 16) as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn what_a_picture_claims_is_checked_before_it_is_decoded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("claims.ppm");
+        std::fs::write(&path, "P6 16391 4105 255\n").unwrap();
+        let error = read(&path, 3).unwrap_err().to_string();
+        assert!(error.contains("claims.ppm") && error.contains("more than 67108864 values"), "{error}");
+        std::fs::write(&path, b"P6 2 1 255\n\x00\x33\xff\xff\x00\x66").unwrap();
+        assert_eq!(read(&path, 3).unwrap().to_8_bit(), [0, 255, 0x33, 0, 0xff, 0x66]);
+    }
+}

@@ -190,8 +190,8 @@ impl FineTune<'_> {
     /// Fine-tunes the classifier in place; batch normalisations keep their statistics.
     ///
     /// What is kept is, among the states after each epoch with accuracy at or above the floor (and the start), one with most examples
-    /// repaired, then most regions held, then most regions bounded if bounds have a weight: the last of these whose accuracy is within
-    /// one standard error of their highest. The record says what that is.
+    /// repaired, then most regions held, then most regions bounded if bounds have a weight: the most accurate of these and, while
+    /// settling, the last within one standard error of it. The record says what that is.
     ///
     /// # Errors
     /// When settings have no meaning, or data, examples or targets do not fit the classifier.
@@ -255,7 +255,11 @@ impl FineTune<'_> {
             let record = self.record(classifier, (examples, targets), &mut chase, epoch)?;
             if record.accuracy >= self.settings.floor {
                 let order = self.rank(&record).cmp(&self.rank(&best.0));
-                if order.is_gt() || (order.is_eq() && record.accuracy >= highest - self.chance(highest)) {
+                // The start is left for what is better, not for what is as good by chance.
+                let by_chance = if best.0.epoch > 0 && settled_from.is_some() { self.chance(highest) } else { 0.0 };
+                let is_as_good =
+                    record.accuracy > highest || (by_chance > 0.0 && record.accuracy >= highest - by_chance);
+                if order.is_gt() || (order.is_eq() && is_as_good) {
                     highest = if order.is_gt() { record.accuracy } else { highest.max(record.accuracy) };
                     best = (record, classifier.clone());
                 }

@@ -23,7 +23,7 @@ impl Image {
     /// When a side is zero or the image is huge, the number of pixels is not the product of the shape, or a pixel is not a number
     /// in `[0, 1]`.
     pub fn new(shape: [usize; 3], pixels: Vec<f64>) -> Result<Self, Error> {
-        let n = n_values(shape)?;
+        let n = Self::n_values(shape)?;
         if pixels.len() != n {
             return Err(Error::format(format!("the shape {shape:?} needs {n} pixels, got {}", pixels.len())));
         }
@@ -48,7 +48,12 @@ impl Image {
     /// # Errors
     /// When a side is zero or the image is huge.
     pub fn n_values(shape: [usize; 3]) -> Result<usize, Error> {
-        n_values(shape)
+        let n = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side)).filter(|&n| n <= MOST_VALUES);
+        match n {
+            Some(0) => Err(Error::format(format!("the shape {shape:?} is empty; expected [channels, height, width]"))),
+            Some(n) => Ok(n),
+            None => Err(Error::format(format!("an image of shape {shape:?} has more than {MOST_VALUES} values"))),
+        }
     }
 
     /// `[channels, height, width]`.
@@ -86,8 +91,8 @@ impl Image {
             return Ok(self.clone());
         }
         let shape = [n_channels, height, width];
-        n_values(shape)?;
-        n_values([n_channels, old_height, width])?;
+        Self::n_values(shape)?;
+        Self::n_values([n_channels, old_height, width])?;
         let bytes = self.to_8_bit();
         let channels = bytes.chunks(old_height * old_width);
         let resized: Vec<u8> = channels
@@ -100,16 +105,6 @@ impl Image {
 /// `k / 255` as image pipelines compute it, in f32.
 fn scaled(byte: u8) -> f64 {
     f64::from(f32::from(byte) / 255.0)
-}
-
-/// The product of a shape that is neither empty nor huge.
-fn n_values(shape: [usize; 3]) -> Result<usize, Error> {
-    let n = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side)).filter(|&n| n <= MOST_VALUES);
-    match n {
-        Some(0) => Err(Error::format(format!("the shape {shape:?} is empty; expected [channels, height, width]"))),
-        Some(n) => Ok(n),
-        None => Err(Error::format(format!("an image of shape {shape:?} has more than {MOST_VALUES} values"))),
-    }
 }
 
 #[cfg(test)]

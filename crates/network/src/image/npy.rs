@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::image::{Image, MOST_VALUES, n_values};
+use crate::image::{Image, MOST_VALUES};
 use crate::{Error, ErrorKind};
 
 /// What every file starts with.
@@ -47,7 +47,7 @@ impl Image {
             return Err(Error::format("the array is in Fortran order; save numpy.ascontiguousarray of it"));
         }
         let shape = shape(entry(header, "shape")?)?;
-        let n = n_values(shape)?;
+        let n = Image::n_values(shape)?;
         let size = kind.size();
         if values.len() != n * size {
             let got = values.len();
