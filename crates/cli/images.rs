@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use anyhow::{Context, Result, anyhow, bail};
-use network::{ErrorKind, Image, Network, NodeId};
+use network::{ErrorKind, Image, Network, NodeId, contained};
 
 use crate::input;
 
@@ -98,12 +98,14 @@ pub fn decode(bytes: impl BufRead + Seek, path: &Path) -> Result<Image> {
         ImageError::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => unreadable(error),
         error => anyhow!("{}: this is no PNG or JPEG that can be read: {error}", path.display()),
     };
-    let decoder = reader.into_decoder().map_err(undecodable)?;
+    let broken =
+        |said| anyhow!("{}: this is no PNG or JPEG that can be read: the decoder gave up: {said}", path.display());
+    let decoder = contained(|| reader.into_decoder()).map_err(broken)?.map_err(undecodable)?;
     // Decoders take many times the memory of what they decode.
     let (width, height) = decoder.dimensions();
     Image::n_values([decoder.color_type().channel_count().into(), height as usize, width as usize])
         .map_err(|error| error.in_file(path))?;
-    let decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
+    let decoded = contained(|| DynamicImage::from_decoder(decoder)).map_err(broken)?.map_err(undecodable)?;
     of_decoded(&decoded).map_err(|error| error.in_file(path).into())
 }
 
@@ -158,6 +160,14 @@ mod tests {
         bytes.truncate(scan + 14);
         let error = decode(Cursor::new(bytes), Path::new("claims.jpg")).unwrap_err().to_string();
         assert_eq!(error, "claims.jpg: an image of shape [3, 16391, 4105] has more than 67108864 values");
+    }
+
+    #[test]
+    fn decoders_that_panic_are_files_that_cannot_be_read() {
+        // Found by fuzzing: an upsampler's assertion (zune-jpeg 0.5).
+        let bytes = &include_bytes!("../../fuzz/seeds/image/upsampled.jpg")[1..];
+        let error = decode(Cursor::new(bytes), Path::new("upsampled.jpg")).unwrap_err().to_string();
+        assert!(error.starts_with("upsampled.jpg: this is no PNG or JPEG that can be read"), "{error}");
     }
 
     #[test]

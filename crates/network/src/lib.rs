@@ -6,6 +6,7 @@
 mod decimal;
 mod error;
 mod evaluate;
+mod foreign;
 mod graph;
 mod image;
 pub mod instances;
@@ -23,6 +24,7 @@ pub mod vnnlib;
 
 pub use error::{Error, ErrorKind};
 pub use evaluate::Real;
+pub use foreign::contained;
 pub use graph::{Network, NetworkBuilder, Node, NodeId};
 pub use image::Image;
 pub use op::{Activation, Affine, Conv, Dense, LinearMap, MaxPool, Op, Sparse, WeightError};

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageReader};
-use network::Image;
+use network::{Image, contained};
 
 use crate::Error;
 
@@ -15,12 +15,13 @@ pub(super) fn read(path: &Path, channels: usize) -> Result<Image, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let unreadable = |error| Error::file(path, format!("expected a PNG, JPEG or PPM image: {error}"));
     let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(Error::io(path))?;
-    let decoder = reader.into_decoder().map_err(unreadable)?;
+    let broken = |said| Error::file(path, format!("expected a PNG, JPEG or PPM image: the decoder gave up: {said}"));
+    let decoder = contained(|| reader.into_decoder()).map_err(broken)?.map_err(unreadable)?;
     // Decoders take many times the memory of what they decode.
     let (width, height) = decoder.dimensions();
     Image::n_values([decoder.color_type().channel_count().into(), height as usize, width as usize])
         .map_err(|error| Error::Network(error.in_file(path)))?;
-    let image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    let image = contained(|| DynamicImage::from_decoder(decoder)).map_err(broken)?.map_err(unreadable)?;
     let (width, height) = (image.width() as usize, image.height() as usize);
     let is_grey = !image.color().has_color();
     let samples = match channels {
