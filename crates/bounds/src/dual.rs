@@ -75,7 +75,7 @@ const BLOCK_LANES: usize = 64;
 const BLOCKS: usize = 4;
 
 impl Base {
-    const fn new(narrow: Scope<f32>, splits: Vec<Split>, is_constrained: bool) -> Self {
+    pub(crate) const fn new(narrow: Scope<f32>, splits: Vec<Split>, is_constrained: bool) -> Self {
         Self {
             narrow,
             precise: OnceLock::new(),

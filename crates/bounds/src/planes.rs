@@ -114,8 +114,20 @@ impl BoundEngine {
         ascent: Ascent,
         mean: &[f32],
     ) -> Result<Vec<(Plane, f32)>, Error> {
+        self.mean_planes(base, Target::Operand(activation), rows, ascent, mean)
+    }
+
+    /// As [`Self::operand_planes`], of any target.
+    pub(crate) fn mean_planes(
+        &self,
+        base: &Base,
+        target: Target,
+        rows: &[(u32, bool)],
+        ascent: Ascent,
+        mean: &[f32],
+    ) -> Result<Vec<(Plane, f32)>, Error> {
         let program = self.narrow()?;
-        let (backward, sweep) = pass(program, Target::Operand(activation)).ok_or(ErrorKind::NotOptimised)?;
+        let (backward, sweep) = pass(program, target).ok_or(ErrorKind::NotOptimised)?;
         let shared = Shared { program, backward, sweep, scope: &base.narrow };
         let splits: Vec<(Split, f32)> = base.splits().iter().map(|split| (*split, 0.0)).collect();
         let run = |block: &mut LaneBlock<f32>, rows: &[(u32, bool)]| {

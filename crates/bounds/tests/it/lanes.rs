@@ -227,6 +227,8 @@ struct Counts {
     constrained: u64,
     tighter: u64,
     nothing_left: u64,
+    /// The same of bases after reverse propagation: points, bases that it tightened, and those in which no point was left.
+    reversed: [u64; 3],
     /// The largest share of a slack that rounding really took, over points.
     share: f64,
     /// Networks whose lanes a device took.
@@ -323,6 +325,7 @@ fn check(device: &Device, seed: u64, counts: &mut Counts) {
             }
         }
         check_constrained(stream, (&network, &engine), base.clone(), &held, counts, seed);
+        check_reversed(stream, (&network, &engine), &base, &held, counts, seed);
         parent = Some(sharpened(stream, (&network, &engine), base, &held, counts, seed));
     }
     // Sigmoids have no kernel of lanes; nothing else may keep a device from them.
@@ -412,6 +415,58 @@ fn check_constrained(
     }
 }
 
+/// What is left of a base where some outputs are not positive, once later nodes have tightened earlier ones.
+fn check_reversed(
+    stream: &mut Stream,
+    (network, engine): (&Network, &BoundEngine),
+    base: &Base,
+    held: &[&Vec<Vec<f64>>],
+    counts: &mut Counts,
+    seed: u64,
+) {
+    let outputs: Vec<u32> = (0..network.n_outputs() as u32).filter(|_| stream.below(2) == 0).collect();
+    let is_below = |values: &Vec<Vec<f64>>| outputs.iter().all(|&k| values[values.len() - 1][k as usize] < -1e-11);
+    let within: Vec<&&Vec<Vec<f64>>> = held.iter().filter(|values| is_below(values)).collect();
+    let Some(part) = engine.reversed(base.clone(), &outputs).unwrap() else {
+        counts.reversed[2] += 1;
+        assert!(within.is_empty(), "seed {seed}: a reversed base holds nothing, but {:?}", within[0][0]);
+        return;
+    };
+    let n = network.n_inputs();
+    let mut ends = vec![(0, base.ends(n), part.ends(n))];
+    for activation in engine.activations() {
+        let operand = network.node(NodeId(activation as usize)).inputs[0].0;
+        let bounds = |base| engine.operand_bounds(base, activation).unwrap();
+        ends.push((operand, bounds(base), bounds(&part)));
+    }
+    let mut is_tighter = false;
+    for (node, before, (lower, upper)) in ends {
+        assert!(
+            before.0.iter().zip(lower).all(|(old, new)| old <= new)
+                && before.1.iter().zip(upper).all(|(old, new)| new <= old)
+        );
+        is_tighter |= before != (lower, upper);
+        for values in &within {
+            for (z, (&l, &u)) in values[node].iter().zip(lower.iter().zip(upper)) {
+                counts.reversed[0] += 1;
+                let error = 1e-12 * (1.0 + z.abs());
+                let is_inside = f64::from(l) <= z + error && z - error <= f64::from(u);
+                assert!(is_inside, "seed {seed}: node {node}: {z} outside [{l}, {u}] where {outputs:?} are negative");
+            }
+        }
+    }
+    counts.reversed[1] += u64::from(is_tighter);
+    let lanes: Vec<Lane> = (0..network.n_outputs() as u32)
+        .map(|neuron| Lane { neuron, is_upper: false, splits: &[], alpha: &[], weight: 0.0 })
+        .collect();
+    let ended = engine.ascend(&part, Target::Outputs, &lanes, &random_ascent(stream), Keep::default()).unwrap();
+    for values in &within {
+        for (y, ended) in values[values.len() - 1].iter().zip(&ended) {
+            assert!(f64::from(ended.bound) <= *y, "seed {seed}: {y} is below {}", ended.bound);
+        }
+    }
+}
+
 /// Bounds both ends of some undecided neurons by lanes of their own, checks them, and gives them to the base.
 fn sharpened(
     stream: &mut Stream,
@@ -464,6 +519,11 @@ fn samples_lie_above_the_bounds_of_lanes() {
     // Nothing is checked in vain.
     let Counts { checked, empty_lanes, empty_bases, informative, constrained, tighter, nothing_left, share, .. } =
         counts;
+    let [points, n_tighter, n_gone] = counts.reversed;
+    assert!(
+        points > 1_000 * n_networks && 10 * n_tighter > n_networks && 50 * n_gone > n_networks,
+        "{points} values, {n_tighter} bases tightened by reverse propagation, {n_gone} empty"
+    );
     assert!(
         constrained > 100 * n_networks && tighter > 2 * n_networks && 50 * nothing_left > n_networks,
         "{constrained} points of {tighter} tightened neurons, {nothing_left} empty parts"

@@ -2,7 +2,7 @@
 //!
 //! Source: MATH, reverse propagation; PREMAP2 for the use of split constraints. In f64 over f32 boxes, with the rounding of all sums inside.
 
-use bounds::{Ascent, Base, Plane, Split};
+use bounds::{Ascent, Base, Plane, Split, cut_back};
 
 use crate::error::Error;
 use crate::preimage::piece::{Ground, Part, Piece, negated};
@@ -18,44 +18,6 @@ const STEPS: usize = 12;
 /// Times that a box is bounded anew because its splits have narrowed it.
 const REBOUNDS: usize = 3;
 
-/// The box where a plane can hold: every coordinate cut back to where the others, at their best, still reach it; rounded outward. None if
-/// it holds nowhere.
-///
-/// With `S ≥ max_box g`, `a_i > 0` and `g(x) ≥ 0` imply `x_i ≥ u_i − S / a_i`: the others add at most `S − a_i u_i`.
-fn tightened(ends: &mut [f32], plane: &Plane) -> Option<()> {
-    let n = ends.len() / 2;
-    let (mut most, mut size) = (plane.b, plane.b.abs());
-    for i in 0..n {
-        let (l, u) = (f64::from(ends[i]), f64::from(ends[n + i]));
-        most += (plane.a[i] * l).max(plane.a[i] * u);
-        size += plane.a[i].abs() * l.abs().max(u.abs());
-    }
-    let most = most + 4.0 * (n as f64 + 8.0) * f64::EPSILON * size + 1e-300;
-    if !most.is_finite() {
-        return Some(());
-    }
-    if most < 0.0 {
-        return None;
-    }
-    // The sum is over the box as it was: every coordinate may use it, since a narrower box only makes it smaller.
-    for i in 0..n {
-        let (l, u, a) = (f64::from(ends[i]), f64::from(ends[n + i]), plane.a[i]);
-        if a.abs() < 1e-30 || a.abs() * (u - l) <= most * (1.0 + 16.0 * f64::EPSILON) {
-            continue;
-        }
-        let reach = most / a.abs() * (1.0 + 16.0 * f64::EPSILON);
-        if a > 0.0 {
-            // Subtracting rounds in f64, and so does the step to f32: its neighbour outward is past both.
-            let low = ((u - reach) as f32).next_down();
-            ends[i] = ends[i].max(low).min(ends[n + i]);
-        } else {
-            let high = ((l + reach) as f32).next_up();
-            ends[n + i] = ends[n + i].min(high).max(ends[i]);
-        }
-    }
-    Some(())
-}
-
 /// The box that holds every point of a box at which all planes are not negative: each plane in turn, until nothing moves any more. None if
 /// there is no such point, by proof.
 pub fn fixpoint(ends: &[f32], planes: &[&Plane]) -> Option<Ends> {
@@ -64,7 +26,8 @@ pub fn fixpoint(ends: &[f32], planes: &[&Plane]) -> Option<Ends> {
     for _ in 0..MOST_ROUNDS {
         let before = ends.clone();
         for plane in planes {
-            tightened(&mut ends, plane)?;
+            let (lower, upper) = ends.split_at_mut(n);
+            cut_back([lower, upper], plane.a.iter().copied().enumerate(), plane.b, 0.0)?;
         }
         if !is_narrower(&before, &ends, n) {
             break;

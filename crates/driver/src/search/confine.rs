@@ -69,7 +69,12 @@ impl<'a> Confine<'a> {
             before = now;
             let range = (self.typical[output as usize] - now).max(f64::from(f32::MIN_POSITIVE)) as f32;
             let sharpen = Sharpen::new(self.engine, effort.rounds, effort.macs).limited(Limit { output, range });
-            match sharpen.run(base, &[output], clock, None)? {
+            let rows: Vec<u32> = self.rows.clone().map(|row| row as u32).collect();
+            let part = match sharpen.run(base, &[output], clock, None)? {
+                Some(part) => self.engine.reversed(part, &rows)?,
+                None => None,
+            };
+            match part {
                 Some(part) => base = part,
                 None => return Ok(Confined::Excluded(f64::INFINITY)),
             }

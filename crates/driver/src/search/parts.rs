@@ -226,7 +226,8 @@ impl<'a> Parts<'a> {
     fn split(&self, base: &Base, choice: Choice) -> Result<[Option<Base>; 2], Error> {
         match choice {
             Choice::Relu(split) => {
-                let half = |is_active| self.engine.constrained(base, &[], &[Split { is_active, ..split }]);
+                let half =
+                    |is_active| self.reversed(self.engine.constrained(base, &[], &[Split { is_active, ..split }])?);
                 Ok([half(false)?, half(true)?])
             }
             Choice::Input(i) => {
@@ -235,10 +236,21 @@ impl<'a> Parts<'a> {
                 let (mut high, mut low) = (lower.to_vec(), upper.to_vec());
                 (high[i], low[i]) = (middle, middle);
                 let ascent = Ascent { steps: HALF_STEPS, ..Ascent::default() };
-                let half = |ends: (&[f32], &[f32])| self.engine.base(ends, Some(base), base.splits(), ascent);
+                let half = |ends: (&[f32], &[f32])| {
+                    self.reversed(self.engine.base(ends, Some(base), base.splits(), ascent)?)
+                };
                 Ok([half((lower, &low))?, half((&high, upper))?])
             }
         }
+    }
+
+    /// What is left of a half where the disjunct could be violated.
+    fn reversed(&self, half: Option<Base>) -> Result<Option<Base>, Error> {
+        let rows: Vec<u32> = self.objective.disjuncts[self.disjunct].1.clone().map(|row| row as u32).collect();
+        Ok(match half {
+            Some(half) => self.engine.reversed(half, &rows)?,
+            None => None,
+        })
     }
 
     /// The inputs to look ahead at: the widest, where few vary.

@@ -122,7 +122,10 @@ impl<'a> ReluPlan<'a> {
                         let split = Split { is_active, ..split };
                         let mut splits = base.splits().to_vec();
                         splits.push(split);
-                        let half = engine.base((&ends.0, &ends.1), Some(&base), &splits, ascent)?;
+                        let mut half = engine.base((&ends.0, &ends.1), Some(&base), &splits, ascent)?;
+                        if let Some(found) = half.take_if(|_| has_parts) {
+                            half = engine.reversed(found, &[])?;
+                        }
                         let mut noted = None;
                         if let (Some(recorder), Some(notes)) = (recorder.as_deref_mut(), &notes) {
                             let origin = Origin::Context(notes.id, Some(notes.map.split(split)));
