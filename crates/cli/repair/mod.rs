@@ -125,6 +125,7 @@ pub fn run(run: RepairRun, session: &Session) -> Result<Status> {
     settings.floor = (classifier.score(guard)?.accuracy - job.limits.accuracy_loss).clamp(0.0, 1.0);
     let before = measure(&job.certify, &classifier, &folder.path(START), &samples.test, session)?;
     let mut tuner = ModelTuner {
+        start: classifier.clone(),
         classifier,
         samples: &samples,
         settings,

@@ -20,6 +20,8 @@ use crate::session::Session;
 pub struct ModelTuner<'a> {
     /// What is changed.
     pub classifier: Classifier,
+    /// As it was before anything was changed.
+    pub start: Classifier,
     /// What must not be forgotten.
     pub samples: &'a Samples,
     /// How.
@@ -32,11 +34,12 @@ pub struct ModelTuner<'a> {
     pub session: &'a Session,
     /// What every round left behind.
     pub history: Vec<Iteration>,
-    /// How often a round found something left to do: it asks for more of everything.
+    /// The margin is doubled so many times: once for every round after which something was found, and once less for every failed one.
     pub pressure: usize,
     /// How often nothing was found and nothing proved.
     pub n_open: usize,
-    /// How often the changes did not repair what they were asked to: then steps are smaller, and what was learnt before is given up.
+    /// How often the changes did not repair what they were asked to. The next ones begin anew where this is odd; then steps are smaller,
+    /// and less is kept of what was said before.
     pub n_failed: usize,
 }
 
@@ -79,9 +82,9 @@ impl ModelTuner<'_> {
     /// The round's settings: it is asked for more where the last ones did not do.
     fn settings_now(&self) -> FineTuneSettings {
         let mut settings = self.settings.clone();
-        settings.margin *= 1.5_f64.powi(self.pressure.min(6) as i32);
+        settings.margin *= 2.0_f64.powi(self.pressure.min(12) as i32);
         // Where that failed: smaller steps, and less of what keeps the old.
-        let kept = 0.5_f64.powi(self.n_failed.min(6) as i32);
+        let kept = 0.5_f64.powi((self.n_failed / 2).min(6) as i32);
         settings.lr *= kept;
         for weight in [&mut settings.memory, &mut settings.rehearsal, &mut settings.locality, &mut settings.proximity] {
             *weight *= kept;
@@ -156,15 +159,23 @@ impl Tuner for ModelTuner<'_> {
         let before = self.classifier.state();
         let seed = self.session.seed.wrapping_add(self.history.len() as u64);
         let tune = FineTune { settings: &settings, train: &self.samples.train, validation: self.guard(), seed };
-        let mut classifier = self.classifier.clone();
+        // What was changed step by step may have nowhere left to go; all that was found, learnt at once, may have.
+        let is_anew = self.n_failed % 2 == 1;
+        let mut classifier = if is_anew { self.start.clone() } else { self.classifier.clone() };
         let interrupt = self.session.interrupt.clone();
         let (ending, record) = tune.run(&mut classifier, &examples, &targets, &mut |_| {
             if interrupt.is_raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        self.classifier = classifier;
+        if ending == TuneEnding::Repaired || !is_anew {
+            self.classifier = classifier;
+        }
         if ending == TuneEnding::Repaired {
             self.pressure += 1;
+            // What began anew is gone on with.
+            self.n_failed += usize::from(is_anew);
         } else {
+            // Too much was asked for, or too fast.
+            self.pressure = self.pressure.saturating_sub(1);
             self.n_failed += 1;
         }
         self.write_weights()?;

@@ -150,15 +150,16 @@ impl Default for FineTuneSettings {
 }
 
 impl FineTuneSettings {
-    /// A margin, attacks, and training goes on with changed samples besides the penalties; the floor and the bounds' weight are the
-    /// caller's.
+    /// A small margin, attacks, some memory, and training goes on with changed samples besides the penalties; the floor and the bounds'
+    /// weight are the caller's.
     ///
     /// For so many training samples: settling takes four thousand steps, but between 6 and 100 epochs.
     pub fn thorough(n_samples: usize) -> Self {
         let augment = Augment { brightness: 0.8, contrast: 0.5, ..Augment::default() };
         let base = Self::default();
         let settle = 4_000_usize.div_ceil(n_samples.div_ceil(base.batch_size).max(1)).clamp(6, 100);
-        Self { lr: 0.005, epochs: 2 * settle, settle, augment: Some(augment), margin: 0.2, attacks: 16, ..base }
+        let augment = Some(augment);
+        Self { lr: 0.005, epochs: 2 * settle, settle, augment, margin: 0.02, attacks: 16, memory: 0.3, ..base }
     }
 
     /// Checks every number.
