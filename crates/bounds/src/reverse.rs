@@ -24,7 +24,8 @@ const LEAST_COEFFICIENT: f64 = 1e-30;
 /// their best, still reach it; rounded outward. None if that is nowhere.
 ///
 /// The function is `Σ a_i x_i + b`, of `terms` `(i, a_i)` with every coordinate once, and may be off by `error` anywhere in the box. With
-/// `S ≥ max_box g`, `a_i > 0` and `g(x) ≥ 0` imply `x_i ≥ u_i − S / a_i`: the others add at most `S − a_i u_i`.
+/// `S ≥ max_box g`, `a_i > 0` and `g(x) ≥ 0` imply `x_i ≥ u_i − S / a_i`: the others add at most `S − a_i u_i`. A box with an end that is
+/// no number, or infinite, stays as it is.
 pub fn cut_back(
     [lower, upper]: [&mut [f32]; 2],
     terms: impl Iterator<Item = (usize, f64)> + Clone,
@@ -34,6 +35,9 @@ pub fn cut_back(
     let (mut most, mut size, mut widest, mut n) = (b, b.abs(), 0.0_f64, 0_usize);
     for (i, a) in terms.clone() {
         let (l, u) = (f64::from(lower[i]), f64::from(upper[i]));
+        if l.is_nan() || u.is_nan() {
+            return Some(());
+        }
         most += (a * l).max(a * u);
         size += a.abs() * l.abs().max(u.abs());
         widest = widest.max(a.abs() * (u - l));
@@ -302,6 +306,28 @@ fn fill_window(conv: &Conv, k: usize, row: &mut Vec<(usize, f64)>) {
                     row.push((i, conv.weight[((channel * per_group + c) * height + ky) * width + kx]));
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut_back;
+
+    #[test]
+    fn a_row_cuts_what_it_excludes_and_unknown_ends_cut_nothing() {
+        // x₀ − 2 x₁ − 1 over [0, 4] × [0, 1] is not negative: x₀ ≥ 1.
+        let (mut lower, mut upper) = ([0.0_f32, 0.0], [4.0_f32, 1.0]);
+        let row = [(0, 1.0), (1, -2.0)];
+        assert_eq!(cut_back([&mut lower, &mut upper], row.into_iter(), -1.0, 0.0), Some(()));
+        assert!(lower[0] <= 1.0 && lower[0] > 0.999 && lower[1] == 0.0 && upper == [4.0, 1.0], "{lower:?} {upper:?}");
+        // It holds nowhere, but for an error.
+        assert_eq!(cut_back([&mut lower, &mut upper], row.into_iter(), -4.1, 0.0), None);
+        assert_eq!(cut_back([&mut lower, &mut upper], row.into_iter(), -4.1, 0.2), Some(()));
+        for end in [f32::NAN, f32::NEG_INFINITY] {
+            let (mut lower, mut upper) = ([end, 0.0], [1.0_f32, 1.0]);
+            assert_eq!(cut_back([&mut lower, &mut upper], [(0, -1.0), (1, 1.0)].into_iter(), -0.5, 0.0), Some(()));
+            assert!(lower[0].to_bits() == end.to_bits() && upper == [1.0, 1.0]);
         }
     }
 }

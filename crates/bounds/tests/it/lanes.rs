@@ -7,6 +7,7 @@ use bounds::{Ascent, Base, Batch, BoundEngine, Device, Keep, Lane, Method, Optim
 use network::{Activation, Affine, BoxRegion, Conv, Dense, LinearMap, Network, NetworkBuilder, NodeId, Op, Sparse};
 
 use crate::random::{self, Stream};
+use crate::reverse;
 
 fn affine(stream: &mut Stream, builder: &mut NetworkBuilder, from: NodeId, n_out: usize) -> NodeId {
     let n_in = builder.node(from).len();
@@ -164,7 +165,7 @@ fn random_splits(stream: &mut Stream, network: &Network, values: &[Vec<f64>], mo
     splits
 }
 
-fn random_ascent(stream: &mut Stream) -> Ascent {
+pub fn random_ascent(stream: &mut Stream) -> Ascent {
     let rate = |stream: &mut Stream| [0.0, 0.05, 0.25, 2.0, 100.0][stream.below(5)];
     Ascent {
         steps: stream.below(6),
@@ -325,7 +326,7 @@ fn check(device: &Device, seed: u64, counts: &mut Counts) {
             }
         }
         check_constrained(stream, (&network, &engine), base.clone(), &held, counts, seed);
-        check_reversed(stream, (&network, &engine), &base, &held, counts, seed);
+        reverse::check(stream, (&network, &engine), &base, &held, &mut counts.reversed, seed);
         parent = Some(sharpened(stream, (&network, &engine), base, &held, counts, seed));
     }
     // Sigmoids have no kernel of lanes; nothing else may keep a device from them.
@@ -411,58 +412,6 @@ fn check_constrained(
             if extra.is_empty() {
                 base = part;
             }
-        }
-    }
-}
-
-/// What is left of a base where some outputs are not positive, once later nodes have tightened earlier ones.
-fn check_reversed(
-    stream: &mut Stream,
-    (network, engine): (&Network, &BoundEngine),
-    base: &Base,
-    held: &[&Vec<Vec<f64>>],
-    counts: &mut Counts,
-    seed: u64,
-) {
-    let outputs: Vec<u32> = (0..network.n_outputs() as u32).filter(|_| stream.below(2) == 0).collect();
-    let is_below = |values: &Vec<Vec<f64>>| outputs.iter().all(|&k| values[values.len() - 1][k as usize] < -1e-11);
-    let within: Vec<&&Vec<Vec<f64>>> = held.iter().filter(|values| is_below(values)).collect();
-    let Some(part) = engine.reversed(base.clone(), &outputs).unwrap() else {
-        counts.reversed[2] += 1;
-        assert!(within.is_empty(), "seed {seed}: a reversed base holds nothing, but {:?}", within[0][0]);
-        return;
-    };
-    let n = network.n_inputs();
-    let mut ends = vec![(0, base.ends(n), part.ends(n))];
-    for activation in engine.activations() {
-        let operand = network.node(NodeId(activation as usize)).inputs[0].0;
-        let bounds = |base| engine.operand_bounds(base, activation).unwrap();
-        ends.push((operand, bounds(base), bounds(&part)));
-    }
-    let mut is_tighter = false;
-    for (node, before, (lower, upper)) in ends {
-        assert!(
-            before.0.iter().zip(lower).all(|(old, new)| old <= new)
-                && before.1.iter().zip(upper).all(|(old, new)| new <= old)
-        );
-        is_tighter |= before != (lower, upper);
-        for values in &within {
-            for (z, (&l, &u)) in values[node].iter().zip(lower.iter().zip(upper)) {
-                counts.reversed[0] += 1;
-                let error = 1e-12 * (1.0 + z.abs());
-                let is_inside = f64::from(l) <= z + error && z - error <= f64::from(u);
-                assert!(is_inside, "seed {seed}: node {node}: {z} outside [{l}, {u}] where {outputs:?} are negative");
-            }
-        }
-    }
-    counts.reversed[1] += u64::from(is_tighter);
-    let lanes: Vec<Lane> = (0..network.n_outputs() as u32)
-        .map(|neuron| Lane { neuron, is_upper: false, splits: &[], alpha: &[], weight: 0.0 })
-        .collect();
-    let ended = engine.ascend(&part, Target::Outputs, &lanes, &random_ascent(stream), Keep::default()).unwrap();
-    for values in &within {
-        for (y, ended) in values[values.len() - 1].iter().zip(&ended) {
-            assert!(f64::from(ended.bound) <= *y, "seed {seed}: {y} is below {}", ended.bound);
         }
     }
 }

@@ -5,4 +5,5 @@ mod adapter;
 mod golden;
 mod lanes;
 mod random;
+mod reverse;
 mod soundness;

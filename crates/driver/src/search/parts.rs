@@ -50,6 +50,9 @@ enum Choice {
     Input(usize),
 }
 
+/// What is left of a part that was split, with bounds.
+type Halves = Vec<(Base, f64)>;
+
 /// What is spent on the whole base, in turns, and on every part: pieces of a search after confining.
 type Spending = (u64, Effort);
 
@@ -115,9 +118,10 @@ impl<'a> Parts<'a> {
                     continue;
                 }
                 Attempt::Ended(end) => (None, end),
-                Attempt::Left(base, splits) => {
-                    (self.halves(&confine, &base, &splits)?, End::Stopped(StopReason::Precision))
-                }
+                Attempt::Left(base, splits) => match self.halves(&confine, &base, &splits, clock)? {
+                    Ok(halves) => (halves, End::Stopped(StopReason::Precision)),
+                    Err(reason) => (None, End::Stopped(reason)),
+                },
             };
             let Some(halves) = halves else {
                 outcome.meet(left.iter().map(|part| part.bound).fold(bound, f64::min));
@@ -197,12 +201,21 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// What is left of the halves of a part, split where that gains most; `None` if it cannot be split.
-    fn halves(&self, confine: &Confine, base: &Base, splits: &[Split]) -> Result<Option<Vec<(Base, f64)>>, Error> {
+    /// What is left of the halves of a part, split where that gains most; `None` if it cannot be split, a reason if there is no time to.
+    fn halves(
+        &self,
+        confine: &Confine,
+        base: &Base,
+        splits: &[Split],
+        clock: &Clock,
+    ) -> Result<Result<Option<Halves>, StopReason>, Error> {
         let parent = confine.bound(base)?.map_or(f64::NEG_INFINITY, |(_, bound)| bound);
         let relus = splits.iter().take(RELUS).map(|split| Choice::Relu(*split));
-        let mut best: Option<(f64, Vec<(Base, f64)>)> = None;
+        let mut best: Option<(f64, Halves)> = None;
         for choice in relus.chain(self.inputs(base).into_iter().map(Choice::Input)) {
+            if let Some(reason) = clock.stop(0, 0) {
+                return Ok(Err(reason));
+            }
             let mut score = 1.0;
             let mut kept = Vec::new();
             for half in self.split(base, choice)? {
@@ -219,7 +232,7 @@ impl<'a> Parts<'a> {
                 best = Some((score, kept));
             }
         }
-        Ok(best.map(|(_, halves)| halves))
+        Ok(Ok(best.map(|(_, halves)| halves)))
     }
 
     /// The two halves of a part, where they hold a point.

@@ -36,6 +36,9 @@ enum Turned<'r> {
 /// A base, and what the checker knows of it where a certificate is written.
 type Noted<'r> = (Base, Option<ContextNotes<'r>>);
 
+/// A half that is still to be decided: its disjuncts, and the turns over it.
+type Half<'r> = (Noted<'r>, Vec<usize>, &'static [Turn]);
+
 /// Pieces of a turn's search, rounds of splits and multiply-adds of the sharpening before it.
 type Turn = (u64, usize, u64);
 
@@ -99,7 +102,7 @@ impl<'a> ReluPlan<'a> {
         let early = has_parts && self.has_convolutions();
         let turns = if early { &TURNS[..SHARED_TURNS] } else { &TURNS[..] };
         // Halves that are still to be decided, each with its disjuncts; the last first.
-        let mut left: Vec<(Noted<'r>, Vec<usize>, &[Turn])> = vec![((root, notes), open.to_vec(), turns)];
+        let mut left: Vec<Half<'r>> = vec![((root, notes), open.to_vec(), turns)];
         let mut least = f64::INFINITY;
         while let Some((base, open, turns)) = left.pop() {
             let recording = recorder.as_deref_mut();
@@ -107,17 +110,20 @@ impl<'a> ReluPlan<'a> {
                 Turned::Ended(End::Verified, bound) => least = least.min(bound),
                 Turned::Ended(end, bound) => {
                     outcome.meet(least.min(bound));
+                    self.meet_left(&engine, &left, outcome)?;
                     return Ok(end);
                 }
                 Turned::Left(open, whole, _) if has_parts && (early || !whole.0.splits().is_empty()) => {
                     let end = self.by_parts(&engine, &whole.0, &open, (clock, observer, outcome))?;
                     if end != End::Verified {
                         outcome.meet(least);
+                        self.meet_left(&engine, &left, outcome)?;
                         return Ok(end);
                     }
                 }
                 Turned::Left(open, whole, split) => {
                     let (base, notes) = *whole;
+                    let n_left = left.len();
                     for is_active in [false, true] {
                         let split = Split { is_active, ..split };
                         let mut splits = base.splits().to_vec();
@@ -144,11 +150,25 @@ impl<'a> ReluPlan<'a> {
                             left.push(((half, noted), open.clone(), &HALF_TURNS));
                         }
                     }
+                    if left.len() == n_left && base.splits().is_empty() {
+                        // A whole region cannot vanish.
+                        return Ok(End::Stopped(StopReason::Precision));
+                    }
                 }
             }
         }
         outcome.meet(least);
         Ok(End::Verified)
+    }
+
+    /// Counts the bounds of halves that nobody came to.
+    fn meet_left(&self, engine: &BoundEngine, left: &[Half<'_>], outcome: &mut Outcome) -> Result<(), Error> {
+        for ((base, _), open, _) in left {
+            for &disjunct in open {
+                outcome.meet(Parts::new(self.objective, engine, self.falsifier, disjunct).bound(base)?);
+            }
+        }
+        Ok(())
     }
 
     /// Whether the network is a chain with convolutions: too many of its neurons see a small part of the inputs to be sharpened in
