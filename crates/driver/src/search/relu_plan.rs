@@ -110,14 +110,18 @@ impl<'a> ReluPlan<'a> {
                 Turned::Ended(End::Verified, bound) => least = least.min(bound),
                 Turned::Ended(end, bound) => {
                     outcome.meet(least.min(bound));
-                    self.meet_left(&engine, &left, outcome)?;
+                    if matches!(end, End::Stopped(_)) {
+                        self.meet_left(&engine, &left, outcome)?;
+                    }
                     return Ok(end);
                 }
                 Turned::Left(open, whole, _) if has_parts && (early || !whole.0.splits().is_empty()) => {
                     let end = self.by_parts(&engine, &whole.0, &open, (clock, observer, outcome))?;
                     if end != End::Verified {
                         outcome.meet(least);
-                        self.meet_left(&engine, &left, outcome)?;
+                        if matches!(end, End::Stopped(_)) {
+                            self.meet_left(&engine, &left, outcome)?;
+                        }
                         return Ok(end);
                     }
                 }
