@@ -16,7 +16,7 @@
 
 // 2^-100.
 const TINY: f32 = 7.888609e-31;
-const FIRST_DECAY: f32 = 0.9;
+const FIRST_DECAY: f32 = 0.7;
 const SECOND_DECAY: f32 = 0.999;
 
 @compute @workgroup_size(8, 8)

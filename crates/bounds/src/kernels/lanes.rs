@@ -100,11 +100,11 @@ pub struct Smooth<'a, T> {
 /// An entry whose upper line is the same in every lane.
 const SHARED: u32 = u32::MAX;
 
-/// Adam's memory of the gradient and of its square.
-const DECAYS: [f64; 2] = [0.9, 0.999];
+/// Adam's memory of the gradient and of its square. Ascents are of eight to sixty steps: a memory of ten is too long for them.
+const DECAYS: [f64; 2] = [0.7, 0.999];
 
 /// Steps of a smooth activation's slopes, as a share of a `ReLU`'s, in units of the slopes that the curve has.
-const SMOOTH_STEP: f64 = 0.15;
+const SMOOTH_STEP: f64 = 0.2;
 
 /// What one optimisation step takes.
 #[derive(Debug, Clone, Copy)]
