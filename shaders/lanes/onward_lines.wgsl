@@ -16,7 +16,6 @@
 
 // 2^-100.
 const TINY: f32 = 7.888609e-31;
-const FIRST_DECAY: f32 = 0.7;
 const SECOND_DECAY: f32 = 0.999;
 
 @compute @workgroup_size(8, 8)
@@ -66,7 +65,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let moves = (vec4<u32>(book[frame.deeds + tile]) & vec4<u32>(1u, 2u, 4u, 8u)) == vec4<u32>();
     let gradient = select(max(a, vec4<f32>()) * z, select(z, -z, own.is_active), is_split);
-    let first = FIRST_DECAY * duals[frame.first_moment + place] + (1.0 - FIRST_DECAY) * gradient;
+    let first = frame.momentum * duals[frame.first_moment + place] + (1.0 - frame.momentum) * gradient;
     let second = SECOND_DECAY * duals[frame.second_moment + place] + (1.0 - SECOND_DECAY) * gradient * gradient;
     duals[frame.first_moment + place] = first;
     duals[frame.second_moment + place] = second;

@@ -76,9 +76,10 @@ struct Frame {
     beta_rate: f32,
     margin: f32,
     goal: u32,
-    // Whether lanes start from bytes; whether the gaps replace the first moments.
+    // Whether lanes start from bytes; whether the gaps replace the first moments; Adam's memory of the gradient.
     has_bytes: u32,
     wants_gaps: u32,
+    momentum: f32,
 }
 
 @group(0) @binding(1) var<uniform> frame: Frame;

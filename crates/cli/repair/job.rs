@@ -167,10 +167,10 @@ pub struct TuningSpec {
     pub batch_size: Option<usize>,
     /// A counterexample's weight is multiplied by this after every epoch in which it was not repaired
     pub penalty_increase: Option<f64>,
-    /// Most epochs of a round
+    /// Most epochs of a round; a quarter of them where the round before repaired what was known
     pub epochs: Option<usize>,
     /// The last epochs of a round, with a learning rate that falls to zero: from the first in which everything is repaired, or as many
-    /// as are left
+    /// as are left; a quarter of them where the round before repaired what was known
     pub settle: Option<usize>,
     /// Random changes of training images
     pub augment: Option<Augment>,
@@ -215,10 +215,10 @@ impl Default for LimitSpec {
 }
 
 impl TuningSpec {
-    /// The settings of fine-tuning on so many training samples, but for the floor.
-    pub fn settings(&self, n_samples: usize) -> FineTuneSettings {
+    /// The settings of fine-tuning on so many training samples, of a network of so many multiply-adds, but for the floor.
+    pub fn settings(&self, n_samples: usize, multiply_adds: usize) -> FineTuneSettings {
         let base = match self.method {
-            MethodSpec::Thorough => FineTuneSettings::thorough(n_samples),
+            MethodSpec::Thorough => FineTuneSettings::thorough(n_samples, multiply_adds),
             MethodSpec::Penalty => FineTuneSettings::default(),
         };
         FineTuneSettings {
@@ -327,7 +327,7 @@ impl RepairJob {
         if let StartSpec::Train(train) = &self.start {
             train.training.check()?;
         }
-        self.tuning.settings(1).check()?;
+        self.tuning.settings(1, 1).check()?;
         self.certify.check()?;
         let LimitSpec { time_s, answer_s, accuracy_loss, .. } = &self.limits;
         if [time_s, answer_s].into_iter().flatten().any(|limit| limit.is_nan() || *limit <= 0.0) {

@@ -121,7 +121,7 @@ pub fn run(run: RepairRun, session: &Session) -> Result<Status> {
         bail!("{}: the state is that of another job", folder.root().display());
     }
     let guard = samples.validation.as_ref().unwrap_or(&samples.test);
-    let mut settings = job.tuning.settings(samples.train.len());
+    let mut settings = job.tuning.settings(samples.train.len(), classifier.multiply_adds());
     settings.floor = (classifier.score(guard)?.accuracy - job.limits.accuracy_loss).clamp(0.0, 1.0);
     let before = measure(&job.certify, &classifier, &folder.path(START), &samples.test, session)?;
     let mut tuner = ModelTuner {

@@ -73,16 +73,29 @@ pub struct Iteration {
 /// Test samples on which the trained and the written network are compared.
 const COMPARED: usize = 200;
 
+/// By how much a round is shorter after one that repaired what was known.
+const LATER: usize = 4;
+
 impl ModelTuner<'_> {
     /// Samples that accuracy is guarded on.
     fn guard(&self) -> &Dataset {
         self.samples.validation.as_ref().unwrap_or(&self.samples.test)
     }
 
+    /// Whether the next round begins at the start's weights.
+    const fn is_anew(&self) -> bool {
+        self.n_failed % 2 == 1
+    }
+
     /// The round's settings: it is asked for more where the last ones did not do.
     fn settings_now(&self) -> FineTuneSettings {
         let mut settings = self.settings.clone();
         settings.margin *= 2.0_f64.powi(self.pressure.min(12) as i32);
+        if settings.settle > 0 && self.pressure > 0 && !self.is_anew() {
+            // All that was known is repaired: little is left to change.
+            settings.settle = settings.settle.div_ceil(LATER);
+            settings.epochs = settings.epochs.div_ceil(LATER);
+        }
         // Where that failed: smaller steps, and less of what keeps the old.
         let kept = 0.5_f64.powi((self.n_failed / 2).min(6) as i32);
         settings.lr *= kept;
@@ -160,7 +173,7 @@ impl Tuner for ModelTuner<'_> {
         let seed = self.session.seed.wrapping_add(self.history.len() as u64);
         let tune = FineTune { settings: &settings, train: &self.samples.train, validation: self.guard(), seed };
         // What was changed step by step may have nowhere left to go; all that was found, learnt at once, may have.
-        let is_anew = self.n_failed % 2 == 1;
+        let is_anew = self.is_anew();
         let mut classifier = if is_anew { self.start.clone() } else { self.classifier.clone() };
         let interrupt = self.session.interrupt.clone();
         let (ending, record) = tune.run(&mut classifier, &examples, &targets, &mut |_| {

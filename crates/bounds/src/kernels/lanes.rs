@@ -100,8 +100,8 @@ pub struct Smooth<'a, T> {
 /// An entry whose upper line is the same in every lane.
 const SHARED: u32 = u32::MAX;
 
-/// Adam's memory of the gradient and of its square. Ascents are of eight to sixty steps: a memory of ten is too long for them.
-const DECAYS: [f64; 2] = [0.7, 0.999];
+/// Adam's memory of the gradient's square.
+const SQUARES: f64 = 0.999;
 
 /// Steps of a smooth activation's slopes, as a share of a `ReLU`'s, in units of the slopes that the curve has.
 const SMOOTH_STEP: f64 = 0.2;
@@ -113,6 +113,8 @@ pub struct Update<'a, T> {
     pub alpha_rates: &'a [T],
     /// The same for `β`, in units of the coefficients.
     pub beta_rates: &'a [T],
+    /// Adam's memory of the gradient.
+    pub momentum: T,
     /// Largest `β`, and largest weight of a probe.
     pub cap: T,
     /// The last bound of every lane.
@@ -127,8 +129,8 @@ pub struct Update<'a, T> {
 
 impl<T> Update<'_, T> {
     /// Adam's correction of the step length at step `t` (from 1).
-    pub fn correction(t: usize) -> f64 {
-        (1.0 - DECAYS[1].powi(t as i32)).sqrt() / (1.0 - DECAYS[0].powi(t as i32))
+    pub fn correction(t: usize, momentum: f64) -> f64 {
+        (1.0 - SQUARES.powi(t as i32)).sqrt() / (1.0 - momentum.powi(t as i32))
     }
 }
 
@@ -421,8 +423,8 @@ pub fn onward_lines<T: Logistic, const LEVEL: u8>(
     if update.wants_gaps {
         own_lines.gaps.resize(entries.len() * width, T::ZERO);
     }
-    let decays = DECAYS.map(T::of);
-    let rests = DECAYS.map(|decay| T::of(1.0 - decay));
+    let decays = [update.momentum, T::of(SQUARES)];
+    let rests = [T::ONE - update.momentum, T::of(1.0 - SQUARES)];
     let tiny = T::LEAST_SLOPE;
     let LaneLines {
         low: lows,
@@ -547,8 +549,8 @@ fn update_splits<T: Scalar>(
         }
         let gradient = -(split.sign * slot[entries[split.entry as usize] as usize * width + lane]);
         let [m, v] = &mut split.moments;
-        *m = T::of(DECAYS[0]) * *m + T::of(1.0 - DECAYS[0]) * gradient;
-        *v = T::of(DECAYS[1]) * *v + T::of(1.0 - DECAYS[1]) * gradient * gradient;
+        *m = update.momentum * *m + (T::ONE - update.momentum) * gradient;
+        *v = T::of(SQUARES) * *v + T::of(1.0 - SQUARES) * gradient * gradient;
         let moved = split.beta + rate * split.scale * *m / (v.root() + T::LEAST_SLOPE);
         split.beta = moved.larger(T::ZERO).smaller(update.cap);
     }
@@ -572,8 +574,8 @@ fn update_probes<T: Scalar>(
         let z = slot[entries[probe.entry as usize] as usize * width + lane];
         let gradient = probe.weight * probe.sign * z - update.bounds[lane];
         let [m, v] = &mut probe.moments;
-        *m = T::of(DECAYS[0]) * *m + T::of(1.0 - DECAYS[0]) * gradient;
-        *v = T::of(DECAYS[1]) * *v + T::of(1.0 - DECAYS[1]) * gradient * gradient;
+        *m = update.momentum * *m + (T::ONE - update.momentum) * gradient;
+        *v = T::of(SQUARES) * *v + T::of(1.0 - SQUARES) * gradient * gradient;
         let factor = (rate * *m / (v.root() + T::LEAST_SLOPE)).to_f64().clamp(-1.0, 1.0).exp();
         let moved = T::of(probe.weight.to_f64() * factor);
         // A number that is none stays out: comparisons with it are false.

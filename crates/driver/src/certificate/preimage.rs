@@ -227,7 +227,7 @@ fn missed(recorder: &mut Recorder) -> Result<Option<Vec<Missed>>, Error> {
     let objective = Objective { disjuncts, ..objective };
     let root = recorder.region(&objective, &(0..open.len()).collect::<Vec<_>>());
     let ends: Vec<f32> = engine.region().lower.iter().chain(&engine.region().upper).copied().collect();
-    let ascent = Ascent { steps: 200, decay: 0.98, ..Ascent::default() };
+    let ascent = Ascent { steps: 200, decay: 0.98, momentum: Ascent::LONG_MEMORY, ..Ascent::default() };
     let Some(leaves) = recorder.offer_optimised(&objective, &engine, &map, (root, &ends), ascent)? else {
         return Ok(unknown());
     };

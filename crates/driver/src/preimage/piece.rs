@@ -219,7 +219,7 @@ impl Piece {
             self.count(ground, None);
             return Ok(());
         }
-        let ascent = Ascent { steps: effort.inner_steps, ..Ascent::default() };
+        let ascent = Ascent { steps: effort.inner_steps, momentum: Ascent::LONG_MEMORY, ..Ascent::default() };
         let known = parent.and_then(|parent| parent.base.as_deref());
         let found = match mode {
             Mode::Over => ground.engine.base(self.sides(), known, &self.splits, ascent)?,
@@ -274,6 +274,7 @@ impl Piece {
                     alpha_rate: 0.3,
                     beta_rate: 0.3,
                     decay: 0.95,
+                    momentum: Ascent::LONG_MEMORY,
                     ..Ascent::default()
                 },
                 n_copies: if effort.fills { spare.clamp(1, 6) } else { 1 },

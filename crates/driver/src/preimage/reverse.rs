@@ -96,7 +96,14 @@ fn outer_plane(ground: &Ground, piece: &Piece, base: &Base, split: Split) -> Res
     if let Some(plane) = ground.engine.affine_plane(split.node, split.neuron, split.is_active) {
         return Ok(Some(negated(&plane)));
     }
-    let ascent = Ascent { steps: STEPS, alpha_rate: 0.3, beta_rate: 0.3, decay: 0.9, ..Ascent::default() };
+    let ascent = Ascent {
+        steps: STEPS,
+        alpha_rate: 0.3,
+        beta_rate: 0.3,
+        decay: 0.9,
+        momentum: Ascent::LONG_MEMORY,
+        ..Ascent::default()
+    };
     let rows = [(split.neuron, split.is_active)];
     let mean = piece.mean();
     let found = ground.engine.operand_planes(base, split.node, &rows, ascent, &mean)?;

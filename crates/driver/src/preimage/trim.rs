@@ -185,7 +185,14 @@ fn planes_of(
             piece.samples.point(s, n).iter().zip(&mut mean).for_each(|(x, mean)| *mean += x / kept.len() as f32);
         }
     }
-    let ascent = Ascent { steps, alpha_rate: 0.3, beta_rate: 0.3, decay: 0.9, ..Ascent::default() };
+    let ascent = Ascent {
+        steps,
+        alpha_rate: 0.3,
+        beta_rate: 0.3,
+        decay: 0.9,
+        momentum: Ascent::LONG_MEMORY,
+        ..Ascent::default()
+    };
     let found = ground.engine.operand_planes(base, node, rows, ascent, &mean)?;
     Ok(found.into_iter().map(|(plane, _)| plane).collect())
 }

@@ -90,7 +90,7 @@ impl<'a> Confine<'a> {
         let splits: Vec<(Split, f32)> = base.splits().iter().map(|split| (*split, 0.0)).collect();
         let lane = |row| Lane { neuron: row as u32, is_upper: false, splits: &splits, alpha: &[], weight: 0.0 };
         let lanes: Vec<Lane> = self.rows.clone().map(lane).collect();
-        let ascent = Ascent { steps: ROW_STEPS, ..Ascent::default() };
+        let ascent = Ascent { steps: ROW_STEPS, momentum: Ascent::LONG_MEMORY, ..Ascent::default() };
         let ended = self.engine.ascend(base, Target::Outputs, &lanes, &ascent, Keep::default())?;
         let bounds = self.rows.clone().zip(&ended).map(|(row, end)| (row as u32, f64::from(end.bound)));
         Ok(bounds.max_by(|a, b| a.1.total_cmp(&b.1)))

@@ -369,7 +369,8 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
         let splits: Vec<Vec<(Split, f32)>> = pieces.iter().flat_map(|(piece, ..)| piece.multipliers()).collect();
         let lanes = self.lanes(pieces.iter().map(|(piece, ..)| piece), &splits);
         let alpha_rate = if steps == STEPS { WARM_RATE } else { Ascent::default().alpha_rate };
-        let ascent = Ascent { steps, alpha_rate, margin: self.margin(), ..Ascent::default() };
+        let ascent =
+            Ascent { steps, alpha_rate, momentum: Ascent::LONG_MEMORY, margin: self.margin(), ..Ascent::default() };
         let keep = Keep { duals: true, gaps: CANDIDATES, minimiser: true, proof: self.record.is_some() };
         let mut ended = self.engine.ascend(&self.base, Target::Outputs, &lanes, &ascent, keep)?;
         self.subdomains += pieces.len() as u64;
@@ -391,7 +392,14 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
                 .map(|(&lane, splits)| Lane { splits, alpha: &ended[lane].alpha, ..lanes[lane] })
                 .collect();
             let (rate, margin) = (0.02, self.margin());
-            let ascent = Ascent { steps: 4, alpha_rate: rate, beta_rate: rate, margin, ..Ascent::default() };
+            let ascent = Ascent {
+                steps: 4,
+                alpha_rate: rate,
+                beta_rate: rate,
+                momentum: Ascent::LONG_MEMORY,
+                margin,
+                ..Ascent::default()
+            };
             for (&lane, end) in doubtful.iter().zip(self.engine.ascend_precisely(&self.base, &again, &ascent, keep)?) {
                 precise[lane] = end.bound;
                 if end.bound > 0.0 {
@@ -502,7 +510,7 @@ impl<'a, 'r> ReluSearch<'a, 'r> {
         }
         let splits: Vec<Vec<(Split, f32)>> = leaves.iter().flat_map(|leaf| leaf.piece.multipliers()).collect();
         let lanes = self.lanes(leaves.iter().map(|leaf| &leaf.piece), &splits);
-        let ascent = Ascent { steps: LEAF_STEPS, decay: 0.995, ..Ascent::default() };
+        let ascent = Ascent { steps: LEAF_STEPS, decay: 0.995, momentum: Ascent::LONG_MEMORY, ..Ascent::default() };
         let keep = Keep { minimiser: true, proof: self.record.is_some(), ..Keep::default() };
         let mut all = self.engine.ascend_precisely(&self.base, &lanes, &ascent, keep)?;
         drop(lanes);

@@ -266,7 +266,7 @@ impl<'a> Sharpen<'a> {
             Some(Limit { output, .. }) => Target::Constrained { activation, output },
             None => Target::Operand(activation),
         };
-        let ascent = Ascent { steps: STEPS, ..Ascent::default() };
+        let ascent = Ascent { steps: STEPS, momentum: Ascent::LONG_MEMORY, ..Ascent::default() };
         let keep = Keep { duals: true, gaps: 1, minimiser: false, proof: wants_proofs };
         let ended = self.engine.ascend(base, target, &lanes, &ascent, keep)?;
         for (&(tree, leaf), Ended { bound, alpha, beta, weight, gaps, proof, .. }) in which.iter().zip(ended) {

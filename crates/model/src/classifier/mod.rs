@@ -167,7 +167,7 @@ impl Classifier {
     }
 
     /// Multiply-adds of a forward pass.
-    pub(crate) fn multiply_adds(&self) -> usize {
+    pub fn multiply_adds(&self) -> usize {
         let of = |layer: &Layer| {
             let n_in = self.value_len(layer.inputs[0]);
             let n_out: usize = layer.shape.iter().product();

@@ -95,6 +95,9 @@ pub struct FineTune<'a> {
     pub seed: u64,
 }
 
+/// Multiply-adds of forward passes that settling may take for more than its least number of steps.
+const SETTLE_MACS: usize = 40_000_000_000;
+
 /// Steps of the attacks that a state of the weights has to withstand.
 const ATTACK_STEPS: usize = 12;
 
@@ -153,11 +156,13 @@ impl FineTuneSettings {
     /// A small margin, attacks, some memory, and training goes on with changed samples besides the penalties; the floor and the bounds'
     /// weight are the caller's.
     ///
-    /// For so many training samples: settling takes four thousand steps, but between 6 and 100 epochs.
-    pub fn thorough(n_samples: usize) -> Self {
-        let augment = Augment { brightness: 0.8, contrast: 0.5, ..Augment::default() };
+    /// For so many training samples, and a network of so many multiply-adds: settling takes sixteen thousand steps, four thousand where
+    /// a step costs much, but between 6 and 400 epochs.
+    pub fn thorough(n_samples: usize, multiply_adds: usize) -> Self {
+        let augment = Augment { brightness: 1.5, contrast: 1.0, ..Augment::default() };
         let base = Self::default();
-        let settle = 4_000_usize.div_ceil(n_samples.div_ceil(base.batch_size).max(1)).clamp(6, 100);
+        let steps = (SETTLE_MACS / base.batch_size.saturating_mul(multiply_adds.max(1))).clamp(4_000, 16_000);
+        let settle = steps.div_ceil(n_samples.div_ceil(base.batch_size).max(1)).clamp(6, 400);
         let augment = Some(augment);
         Self { lr: 0.005, epochs: 2 * settle, settle, augment, margin: 0.02, attacks: 16, memory: 0.3, ..base }
     }

@@ -192,3 +192,15 @@ fn samples_may_be_changed_at_random_while_counterexamples_are_learnt() {
     let wrong = Some(Augment { brightness: -1.0, ..Augment::default() });
     assert!(FineTuneSettings { augment: wrong, ..settings }.check().is_err());
 }
+
+#[test]
+fn settling_takes_fewer_steps_where_they_cost_more() {
+    // A hundred steps an epoch.
+    let settle = |multiply_adds: usize| FineTuneSettings::thorough(3_200, multiply_adds).settle;
+    assert_eq!([settle(1_000), settle(10_000_000), settle(usize::MAX)], [160, 40, 40]);
+    let half_way = settle(125_000);
+    assert!(half_way > 40 && half_way < 160, "{half_way}");
+    // Few samples, many samples.
+    assert_eq!(FineTuneSettings::thorough(10, 1_000).settle, 400);
+    assert_eq!(FineTuneSettings::thorough(10_000_000, 1_000).settle, 6);
+}

@@ -54,4 +54,5 @@ pub struct Frame {
     pub goal: u32,
     pub has_bytes: u32,
     pub wants_gaps: u32,
+    pub momentum: f32,
 }

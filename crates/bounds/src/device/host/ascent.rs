@@ -20,6 +20,9 @@ pub struct Ascent {
     pub beta_rate: f64,
     /// What every step multiplies both by.
     pub decay: f64,
+    /// Adam's memory of the gradient. A long one ([`Self::LONG_MEMORY`]) pays where starts are good, a short one where there is far to go
+    /// in twenty steps.
+    pub momentum: f64,
     /// How far beyond zero an output's bound must be before its lane rests.
     pub margin: f64,
     /// When to leave off with what has been reached: nothing is updated after that (on a device, once what it was given is done).
@@ -28,8 +31,13 @@ pub struct Ascent {
 
 impl Default for Ascent {
     fn default() -> Self {
-        Self { steps: 20, alpha_rate: 0.25, beta_rate: 0.25, decay: 0.93, margin: 0.0, until: None }
+        Self { steps: 20, alpha_rate: 0.25, beta_rate: 0.25, decay: 0.93, momentum: 0.7, margin: 0.0, until: None }
     }
+}
+
+impl Ascent {
+    /// Ten steps of memory, about.
+    pub const LONG_MEMORY: f64 = 0.9;
 }
 
 /// When a lane has done enough.
@@ -64,6 +72,7 @@ pub struct LaneBlock<T> {
     lines: Vec<LaneLines<T>>,
     best: Vec<[T; 2]>,
     rates: [Vec<T>; 2],
+    momentum: T,
     is_resting: Vec<bool>,
     /// Per lane of the start: which lane it is now.
     place: Vec<usize>,
@@ -105,6 +114,7 @@ impl<T: Logistic> LaneBlock<T> {
             lines: vec![LaneLines::new(); program.nodes.len()],
             best: Vec::new(),
             rates: [Vec::new(), Vec::new()],
+            momentum: T::ZERO,
             is_resting: Vec::new(),
             place: Vec::new(),
             is_empty: Vec::new(),
@@ -173,7 +183,8 @@ impl<T: Logistic> LaneBlock<T> {
             if n_moving.next_multiple_of(LANES) < rows.len().next_multiple_of(LANES) {
                 self.close_up(shared, &mut rows);
             }
-            let shrink = ascent.decay.powi(step as i32) * Update::<T>::correction(step + 1);
+            let shrink = ascent.decay.powi(step as i32) * Update::<T>::correction(step + 1, ascent.momentum);
+            self.momentum = T::of(ascent.momentum);
             self.set_rates(rows.len(), [ascent.alpha_rate * shrink, ascent.beta_rate * shrink]);
             self.up(shared, false);
         }
@@ -322,6 +333,7 @@ impl<T: Logistic> LaneBlock<T> {
             points,
             share,
             rates: [&self.rates[0], &self.rates[1]],
+            momentum: self.momentum,
             block: &self.block,
             values: &mut self.values,
             lines: &mut self.lines,

@@ -182,13 +182,14 @@ impl<'a> Recording<'a> {
 /// The frame of a step (from 0; the last one, past all steps, is that of the gaps).
 pub fn step_frame(frame: &Frame, task: &LaneTask, batch: &Batch, step: usize) -> Frame {
     let ascent = task.ascent;
-    let shrink = ascent.decay.powi(step as i32) * Update::<f32>::correction(step + 1);
+    let shrink = ascent.decay.powi(step as i32) * Update::<f32>::correction(step + 1, ascent.momentum);
     let rate = |rate: f64| (rate * shrink).clamp(0.0, 1e30) as f32;
     Frame {
         n_tiles: batch.tiles.len() as u32,
         n_splits: (batch.splits.len() / 4) as u32,
         alpha_rate: rate(ascent.alpha_rate),
         beta_rate: rate(ascent.beta_rate),
+        momentum: ascent.momentum as f32,
         margin: ascent.margin as f32,
         goal: match task.goal {
             Goal::Positive => 0,

@@ -328,7 +328,7 @@ impl<'a> Twins<'a> {
         }
     }
 
-    fn up(&mut self, onward: &Onward, rates: [f32; 2]) -> Written {
+    fn up(&mut self, onward: &Onward, (rates, momentum): ([f32; 2], f32)) -> Written {
         let Self { program: Program { constants, tables, .. }, scope, all, lines, values, .. } = self;
         let state = scope.state.as_slice();
         let bias = |p: &OnwardAffine| &constants[p.bias as usize..][..p.n_out as usize];
@@ -358,6 +358,7 @@ impl<'a> Twins<'a> {
                 let update = kernels::Update {
                     alpha_rates: &rates[0],
                     beta_rates: &rates[1],
+                    momentum,
                     cap: self.sweep.caps[node],
                     bounds: &self.block.bias,
                     is_relu: relax.kind == ActivationKind::Relu as u32,
@@ -493,7 +494,8 @@ fn check_kernels(
         keep: Keep::default(),
     };
     let mut twins = Twins::new(program, scope, (backward, sweep), owned);
-    let rates = [ascent.alpha_rate, ascent.beta_rate].map(|rate| (rate * kernels::Update::<f32>::correction(1)) as f32);
+    let rates = [ascent.alpha_rate, ascent.beta_rate]
+        .map(|rate| (rate * kernels::Update::<f32>::correction(1, ascent.momentum)) as f32);
     let mut walks = backward.walk.iter();
     for (place, kernel) in twins.kernels().into_iter().enumerate() {
         let written = match kernel {
@@ -535,7 +537,7 @@ fn check_kernels(
     }
     let n_down = twins.kernels().len();
     for (place, onward) in sweep.onward.iter().enumerate() {
-        let written = twins.up(onward, rates);
+        let written = twins.up(onward, (rates, ascent.momentum as f32));
         let snapshot = lanes.inspect(&task, 0, n_down + place + 1);
         twins.compare(&format!("{what}, {onward:?}"), &written, &snapshot, &lanes.schedule);
     }

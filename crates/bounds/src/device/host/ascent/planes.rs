@@ -115,7 +115,8 @@ impl<T: Logistic> LaneBlock<T> {
             if step == ascent.steps {
                 break;
             }
-            let shrink = ascent.decay.powi(step as i32) * Update::<T>::correction(step + 1);
+            let shrink = ascent.decay.powi(step as i32) * Update::<T>::correction(step + 1, ascent.momentum);
+            self.momentum = T::of(ascent.momentum);
             self.set_rates(n_lanes, [ascent.alpha_rate * shrink, ascent.beta_rate * shrink]);
             for lane in 0..n_lanes {
                 // A row that decides no sample stays.
@@ -184,7 +185,8 @@ impl<T: Logistic> LaneBlock<T> {
             if step == ascent.steps {
                 break;
             }
-            let shrink = ascent.decay.powi(step as i32) * Update::<T>::correction(step + 1);
+            let shrink = ascent.decay.powi(step as i32) * Update::<T>::correction(step + 1, ascent.momentum);
+            self.momentum = T::of(ascent.momentum);
             self.set_rates(n_lanes, [ascent.alpha_rate * shrink, ascent.beta_rate * shrink]);
             self.up_from(shared, false, Some(&points));
         }

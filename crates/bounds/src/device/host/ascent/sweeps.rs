@@ -69,6 +69,8 @@ pub(super) struct Up<'a, T> {
     /// The share of an activation's largest multiplier that one multiplier may have.
     pub share: f64,
     pub rates: [&'a [T]; 2],
+    /// Adam's memory of the gradient.
+    pub momentum: T,
     pub block: &'a Block<T>,
     pub values: &'a mut Block<T>,
     pub lines: &'a mut [LaneLines<T>],
@@ -79,7 +81,7 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: u8>(self) {
-        let Self { shared, wants_gaps, points, share, rates, block, values, lines } = self;
+        let Self { shared, wants_gaps, points, share, rates, momentum, block, values, lines } = self;
         let Shared { program, backward, sweep, scope } = shared;
         let Program { constants, tables, .. } = program;
         let slot = backward.concretize.slot as usize;
@@ -119,6 +121,7 @@ impl<T: Logistic> Vectorised for Up<'_, T> {
                     let update = Update {
                         alpha_rates: rates[0],
                         beta_rates: rates[1],
+                        momentum,
                         cap: T::of(f64::from(sweep.caps[node]) * share),
                         bounds: &block.bias,
                         is_relu: relax.kind == ActivationKind::Relu as u32,

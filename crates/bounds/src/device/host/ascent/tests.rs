@@ -76,7 +76,7 @@ fn gradients(block: &mut LaneBlock<f64>, shared: &Shared<f64>) -> (Gradient, Gra
     bound(block, shared);
     block.place = vec![0];
     block.is_resting = vec![false];
-    // A step too short to move anything, whose first moment is a tenth of the gradient.
+    // A step too short to move anything, whose first moment, without memory, is the gradient.
     block.set_rates(1, [1e-300, 1e-300]);
     block.up(shared, false);
     let width = block.block.width;
@@ -84,11 +84,11 @@ fn gradients(block: &mut LaneBlock<f64>, shared: &Shared<f64>) -> (Gradient, Gra
     for (node, lines) in block.lines.iter().enumerate() {
         for entry in 0..lines.low.len() / width {
             if !lines.splits.iter().any(|split| split.entry as usize == entry) {
-                of_alpha.push((node, entry, lines.moments[0][entry * width] / (1.0 - 0.9)));
+                of_alpha.push((node, entry, lines.moments[0][entry * width]));
             }
         }
         for (place, split) in lines.splits.iter().enumerate() {
-            of_beta.push((node, place, split.moments[0] / (1.0 - 0.9)));
+            of_beta.push((node, place, split.moments[0]));
         }
     }
     (of_alpha, of_beta)
@@ -210,7 +210,7 @@ fn gradients_of_a_cloud_agree_with_finite_differences() {
                 .enumerate()
                 .flat_map(|(node, lines)| {
                     let own = lines.moments[0].iter().enumerate().filter(|(at, _)| at % LANES < 2);
-                    own.map(move |(at, m)| (node, at, at % LANES, m / (1.0 - 0.9))).collect::<Vec<_>>()
+                    own.map(move |(at, m)| (node, at, at % LANES, *m)).collect::<Vec<_>>()
                 })
                 .collect();
             let h = 1e-6;
