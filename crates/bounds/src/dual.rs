@@ -258,11 +258,6 @@ impl BoundEngine {
         Ok((!narrow.is_empty).then(|| Base::new(narrow, splits, true)))
     }
 
-    /// `α` of lanes of one base as those of another's over a part of it.
-    pub fn translated(&self, from: &Base, to: &Base, alpha: &[u8]) -> Vec<u8> {
-        translate(&from.narrow, &to.narrow, alpha)
-    }
-
     /// The `ReLU`s that a base leaves undecided and whose operands can be bounded where an output is not positive: activation and
     /// neurons with their bounds, in order.
     ///
